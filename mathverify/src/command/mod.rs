@@ -58,7 +58,7 @@ enum Units {
     Ignored,
 }
 
-/// The flags for [`Options`].
+/// The comparison policies as flags.
 #[derive(Debug, Clone, clap::Args)]
 struct Policies {
     /// The order of lists without brackets counts: "1, 2" is not "2, 1" (tuples are always ordered, sets never)

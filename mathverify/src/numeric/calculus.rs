@@ -1,4 +1,5 @@
-//! Derivatives of elementary expressions, and antiderivatives of sums of powers.
+//! Symbolic derivatives of elementary expressions, and antiderivatives of sums of powers, exponentials, sines and
+//! cosines.
 
 use crate::ast::{Constant, Expr, Func};
 use crate::numeric::exact::exact;
@@ -12,7 +13,7 @@ fn depends(e: &Expr, var: &str) -> bool {
     e.any(&|e| matches!(e, Expr::Sym(s) if s == var))
 }
 
-/// `d e / d var`; `None` if a rule is missing.
+/// The derivative of `e` with respect to `var`; `None` if there is no rule for it.
 pub(crate) fn derivative(e: &Expr, var: &str) -> Option<Expr> {
     if !depends(e, var) {
         return Some(Expr::int(0));
@@ -23,7 +24,7 @@ pub(crate) fn derivative(e: &Expr, var: &str) -> Option<Expr> {
         Expr::Neg(a) => Expr::Neg(Box::new(d(a)?)),
         Expr::Add(terms) => Expr::Add(terms.iter().map(d).collect::<Option<_>>()?),
         Expr::Mul(factors) => {
-            // Two factors at a time keep the result small.
+            // The product rule for two factors at a time keeps the result small.
             let (first, rest) = factors.split_first()?;
             if rest.is_empty() {
                 return d(first);
@@ -62,7 +63,8 @@ pub(crate) fn derivative(e: &Expr, var: &str) -> Option<Expr> {
     })
 }
 
-/// An antiderivative of sums of `c x^n`, `c / x`, `c e^x`, `c sin x`, `c cos x` with factors free of `var`.
+/// An antiderivative of a sum of `c x^n`, `c / x`, `c e^x`, `c sin x` and `c cos x`, where `x` is `var` and `c` does
+/// not depend on `x`; `None` for any other expression.
 pub(crate) fn antiderivative(e: &Expr, var: &str) -> Option<Expr> {
     let x = || Expr::Sym(var.to_owned());
     if !depends(e, var) {

@@ -1,9 +1,10 @@
-//! Complex numbers as pairs of balls; principal branches, and the real branch of odd roots of real numbers.
+//! Complex numbers as pairs of balls. Functions take their principal branch, except that an odd root of a real number
+//! is real.
 
 use super::elementary::{atan2, exp, ln, pi, sin_cos};
 use super::float::Ball;
 
-/// `re + im i`. A number that is known to be real has an imaginary part of exactly zero.
+/// `re + im i`. A number counts as real only if its imaginary part is exactly zero.
 #[derive(Debug, Clone)]
 pub(crate) struct Complex {
     pub re: Ball,
@@ -123,12 +124,12 @@ impl Complex {
         Some(result)
     }
 
-    /// `self^exponent` by logarithm.
+    /// The principal value of `self^exponent`, as `exp(exponent ln self)`.
     pub(crate) fn pow(&self, exponent: &Self, p: u32) -> Option<Self> {
         self.ln(p + 24)?.mul(exponent, p + 24)?.exp(p)
     }
 
-    /// The `n`-th root: the real one of a real number, if there is one.
+    /// The `n`-th root: the real one if the number is real and has one, else the principal one.
     pub(crate) fn root(&self, n: u32, p: u32) -> Option<Self> {
         if n == 2 {
             return self.sqrt(p);
@@ -156,7 +157,7 @@ impl Complex {
         Some((plus.sub(&minus, p).div(&two_i, p)?, plus.add(&minus, p).div(&Self::int(2), p)?))
     }
 
-    /// Whether the two certainly differ.
+    /// Whether the two numbers certainly differ.
     pub(crate) fn apart(&self, o: &Self, p: u32) -> bool {
         self.re.apart(&o.re, p) || self.im.apart(&o.im, p)
     }

@@ -1,4 +1,5 @@
-//! exp, ln, sin, cos and atan of balls, by series in fixed-point arithmetic.
+//! exp, ln, sin, cos and atan of balls, by power series in fixed-point arithmetic. `p` is the precision of the result
+//! in bits, `w` the number of bits after the point.
 
 use std::sync::OnceLock;
 
@@ -7,10 +8,10 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::float::{Ball, EXACT, Float, add_bounds};
 
-/// Number of bits of the constants.
+/// Number of bits of π and ln 2 after the point.
 const CONSTANT_BITS: u32 = 6_000;
 
-/// A fixed-point number with `w` bits after the point.
+/// A float as a fixed-point number with `w` bits after the point.
 fn fixed(f: &Float, w: u32) -> BigInt {
     let shift = f.e + i64::from(w);
     if shift >= 0 {
@@ -20,6 +21,7 @@ fn fixed(f: &Float, w: u32) -> BigInt {
     }
 }
 
+/// The fixed-point number `m` with an error of at most `ulps` units in its last place, rounded to `p` bits.
 fn ball(m: BigInt, w: u32, ulps: f64, p: u32) -> Ball {
     Ball::round(Float { m, e: -i64::from(w) }, ulps.log2() - f64::from(w), p)
 }
@@ -42,7 +44,7 @@ fn arc_of_inverse(n: u32, w: u32, hyperbolic: bool) -> BigInt {
     sum
 }
 
-/// π to [`CONSTANT_BITS`], by Machin's formula.
+/// π with [`CONSTANT_BITS`] bits after the point, by Machin's formula.
 fn pi_digits() -> &'static BigInt {
     static PI: OnceLock<BigInt> = OnceLock::new();
     PI.get_or_init(|| {
@@ -51,12 +53,13 @@ fn pi_digits() -> &'static BigInt {
     })
 }
 
-/// ln 2 = 2 atanh(1/3).
+/// ln 2 with [`CONSTANT_BITS`] bits after the point: 2 atanh(1/3).
 fn ln2_digits() -> &'static BigInt {
     static LN2: OnceLock<BigInt> = OnceLock::new();
     LN2.get_or_init(|| (arc_of_inverse(3, CONSTANT_BITS + 32, true) * 2) >> 32_u32)
 }
 
+/// A constant with `w` bits after the point.
 fn constant(digits: &BigInt, w: u32) -> BigInt {
     digits >> (CONSTANT_BITS - w.min(CONSTANT_BITS))
 }
@@ -67,7 +70,7 @@ pub(crate) fn pi(p: u32) -> Ball {
     ball(constant(pi_digits(), w), w, 2.0, p)
 }
 
-/// `e^x`; `None` if `|x|` is beyond about two million or not known to within one unit.
+/// `e^x`; `None` if `|x|` is at least 2^21 (about two million), or if the radius of `x` exceeds 1/2.
 pub(crate) fn exp(x: &Ball, p: u32) -> Option<Ball> {
     if x.is_exact_zero() {
         return Some(Ball::int(1));
@@ -80,7 +83,7 @@ pub(crate) fn exp(x: &Ball, p: u32) -> Option<Ball> {
     let ln2 = constant(ln2_digits(), w);
     let k = &t / &ln2;
     let mut r = &t - &k * &ln2;
-    // r / 2^8, series, then square eight times.
+    // Divide r by 2^8, sum the series, then square eight times.
     let halvings = 8_u32;
     r >>= halvings;
     let one = BigInt::one() << w;
@@ -96,7 +99,8 @@ pub(crate) fn exp(x: &Ball, p: u32) -> Option<Ball> {
     for _ in 0..halvings {
         sum = (&sum * &sum) >> w;
     }
-    // Error: a few hundred units from the series and the squarings, `k` units from ln 2.
+    // Error in units of the last place: one per term, amplified 2^8 times by the squarings (the bound has a margin of
+    // 8), and `k` from ln 2.
     let ulps = 2048.0 * f64::from(n) + 4.0 * k.abs().to_f64().unwrap_or(0.0) + 4.0;
     let mut result = ball(sum, w, ulps, p);
     let k = k.to_i64()?;
@@ -123,7 +127,7 @@ pub(crate) fn ln(x: &Ball, p: u32) -> Option<Ball> {
     let f = Float { m: x.mid.m.clone(), e: x.mid.e - k };
     let w = p + 32;
     let f_ball = Ball { mid: f.clone(), rad: EXACT };
-    // Newton from the machine's logarithm: y + 2 (f - e^y) / (f + e^y) triples the correct digits.
+    // Halley's method, from the `f64` logarithm: y + 2 (f - e^y) / (f + e^y) triples the number of correct bits.
     let start = f.to_f64().ln();
     let m = BigInt::from((start * 2f64.powi(60)) as i128);
     let mut y = Ball { mid: Float { m, e: -60 }, rad: EXACT };
@@ -141,7 +145,7 @@ pub(crate) fn ln(x: &Ball, p: u32) -> Option<Ball> {
         last = error;
         known = known.saturating_mul(3);
     }
-    // f >= 1/2: an error of e^y counts at most four times in y.
+    // Since f >= 1/2, an error of e^y is amplified at most four times in y.
     let mut result = y;
     result.rad = add_bounds(last + 4.0, -f64::from(w) + 4.0);
     let ln2 = ball(constant(ln2_digits(), w), w, 2.0, w);
@@ -168,7 +172,7 @@ pub(crate) fn sin_cos(x: &Ball, p: u32) -> Option<(Ball, Ball)> {
     }
     let t = fixed(&x.mid, wide);
     let half_pi = constant(pi_digits(), wide) >> 1_u32;
-    // Nearest multiple of π/2.
+    // Subtract the nearest multiple of π/2.
     let quadrant = {
         let twice: BigInt = &t * 2 + &half_pi;
         num_integer::Integer::div_floor(&twice, &(&half_pi * 2))
@@ -205,17 +209,17 @@ pub(crate) fn sin_cos(x: &Ball, p: u32) -> Option<(Ball, Ball)> {
     })
 }
 
-/// The arc tangent.
+/// The arctangent.
 pub(crate) fn atan(x: &Ball, p: u32) -> Option<Ball> {
     if x.is_exact_zero() {
         return Some(Ball::zero());
     }
     let w = p + 48;
     let exact = Ball { mid: x.mid.clone(), rad: EXACT };
-    // |x| > 1: π/2 - atan(1/x).
+    // For |x| >= 1: atan(x) = ±π/2 - atan(1/x).
     let inverted = exact.mid.top() > 0;
     let mut y = if inverted { Ball::int(1).div(&exact, w)? } else { exact };
-    // Halve the angle four times.
+    // Halve the angle four times: atan(y) = 2 atan(y / (1 + sqrt(1 + y²))).
     for _ in 0..4 {
         let root = y.mul(&y, w)?.add(&Ball::int(1), w).sqrt(w)?;
         y = y.div(&root.add(&Ball::int(1), w), w)?;
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn close_to_the_machine_functions() {
         for x in [0.001, 0.3, 0.5, 1.0, 1.7, 2.5, 10.25, 100.5] {
-            // The number with 40 bits after the point.
+            // Truncate to the 40 bits after the point that `of` keeps.
             let x = (x * 2f64.powi(40)).trunc() / 2f64.powi(40);
             let b = of(x);
             for (name, ours, theirs) in [

@@ -1,4 +1,4 @@
-//! The value of an expression, as a complex ball, at a given precision and given values of its variables.
+//! Evaluates an expression at a sample point, as a complex ball, at a given precision.
 
 use num_bigint::BigInt;
 use num_traits::{One, Signed, ToPrimitive};
@@ -11,23 +11,25 @@ use crate::ast::{Big, Constant, Expr, Func};
 use crate::budget::Budget;
 use crate::rational;
 
-/// The reason why there is no value.
+/// Why an expression has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoValue {
-    /// The expression has no value there, or the value is not certain: for example, a division by a number that may
-    /// be zero.
+    /// The expression has no value at this point, or the value is not certain: for example, a division by a number that
+    /// may be zero.
     Undefined,
-    /// Too large, too long.
+    /// The value is out of range, or the work budget is used up.
     Budget,
-    /// A form without a numeric value.
+    /// A value is not defined or not implemented: a list, a matrix, the arctangent of a complex number.
     Unsupported,
 }
 
 type Value = Result<Complex, NoValue>;
 
-/// Assigns values to variables: by name and point, the same in both expressions of a comparison.
+/// Evaluates at one sample point. The value of a variable depends only on its name and the point, so both sides of a
+/// comparison get the same values.
 pub(crate) struct Evaluator<'a> {
     budget: &'a Budget,
+    /// Precision of the operations, in bits.
     pub precision: u32,
     /// The index of the sample point.
     pub point: u64,
@@ -35,12 +37,13 @@ pub(crate) struct Evaluator<'a> {
     pub negative: bool,
     /// Whether variables range over several orders of magnitude.
     pub wide: bool,
-    /// Whether an unknown form got a value derived from its text: a difference then proves nothing.
+    /// Whether a form that cannot be evaluated got a pseudo-random value: a difference then proves nothing.
     pub opaque: bool,
+    /// Values of bound variables, innermost last.
     bound: Vec<(String, Complex)>,
 }
 
-/// A small, well mixed hash (SplitMix64 over FNV).
+/// A 64-bit hash of `text` and `seed`: FNV-1a with the finalizer of SplitMix64.
 pub(crate) fn hash(text: &str, seed: u64) -> u64 {
     let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for b in text.bytes() {
@@ -60,7 +63,7 @@ impl<'a> Evaluator<'a> {
         Self { budget, precision, point, negative, wide: false, opaque: false, bound: Vec::new() }
     }
 
-    /// A variable's value: a number with 20 random bits after the point, between 0.4 and 3.4.
+    /// The value of a variable: a pseudo-random number from 0.4 to 3.4, with 20 bits after the point.
     fn variable(&self, name: &str) -> Complex {
         if let Some((_, value)) = self.bound.iter().rev().find(|b| b.0 == name) {
             return value.clone();
@@ -68,12 +71,12 @@ impl<'a> Evaluator<'a> {
         let h = hash(name, self.point);
         let magnitude = 419_430 + i64::try_from(h % 3_145_728).unwrap_or(0);
         let sign = if self.negative && (h >> 40) & 1 == 1 { -1 } else { 1 };
-        // Wide points spread over five orders of magnitude.
+        // At wide points, the value is multiplied by up to 2^16: five orders of magnitude.
         let scale = if self.wide { i64::try_from((h >> 44) % 17).unwrap_or(0) } else { 0 };
         Complex::real(Ball { mid: Float { m: BigInt::from(sign * magnitude), e: scale - 20 }, rad: EXACT })
     }
 
-    /// A value derived from the text of a form.
+    /// A pseudo-random value for a form that cannot be evaluated: equal keys give equal values.
     fn opaque_value(&mut self, key: &str) -> Complex {
         self.opaque = true;
         self.variable(key)
@@ -81,7 +84,7 @@ impl<'a> Evaluator<'a> {
 
     pub(crate) fn eval(&mut self, e: &Expr) -> Value {
         let p = self.precision;
-        // Roots, powers and functions are series: about thirty multiplications, each more expensive with its length.
+        // Roots, powers and functions are series of about thirty multiplications, whose cost grows with the precision.
         let cost = match e {
             Expr::Func(Func::Factorial | Func::DoubleFactorial | Func::Binomial, _) => 120,
             Expr::Pow(..) | Expr::Func(..) => 20 * (1 + p / 256),
@@ -209,7 +212,7 @@ impl<'a> Evaluator<'a> {
             }
             Func::Atan if x.is_real() => Ok(Complex::real(some(atan(&x.re, p))?)),
             Func::Acot if x.is_real() => {
-                // acot is taken in (0, π).
+                // The values of acot are in (0, π).
                 let mut half = pi(p);
                 half.mid.e -= 1;
                 half.rad -= 1.0;
@@ -221,7 +224,7 @@ impl<'a> Evaluator<'a> {
                 if size.abs().sub(&Ball::int(1), p).sign() == Some(1) {
                     return Err(NoValue::Undefined);
                 }
-                // asin x = atan(x / sqrt(1 - x²)); at the ends directly.
+                // asin x = atan(x / sqrt(1 - x²)); at x = ±1 it is ±π/2.
                 let rest = Ball::int(1).sub(&some(size.mul(&size, p))?, p);
                 let mut half = pi(p);
                 half.mid.e -= 1;
@@ -287,7 +290,7 @@ impl<'a> Evaluator<'a> {
                 for v in &values[1..] {
                     let v = real(v)?;
                     let sign = v.sub(&best, p).sign();
-                    // It does not matter which of two equal numbers is taken, but their equality must be known.
+                    // If the balls overlap, the numbers count as equal, and either of them is taken.
                     let sign = if sign.is_none() && !v.apart(&best, p) { Some(0) } else { sign };
                     if (some(sign)? > 0) == (f == Func::Max) {
                         best = v;
@@ -302,12 +305,12 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Functions of integers; with variables, they are compared by their form.
+    /// Functions of integers. If the arguments are not exact, the function is opaque.
     fn integer_function(&mut self, f: Func, arguments: &[Expr], values: &[Complex]) -> Value {
         if let Some(value) = exact_paid(&Expr::Func(f, arguments.to_vec()), self.budget) {
             return Ok(Complex::real(Ball::rational(&value, self.precision)));
         }
-        // n! and C(n, k) of expressions: an unknown function of the arguments' values, with n! = n (n-1)! left unknown.
+        // Otherwise an unknown function of the values of the arguments: identities such as n! = n (n-1)! are not known.
         let mut key = format!("{f:?}(");
         let mut parts: Vec<String> = Vec::new();
         for v in values {
@@ -332,7 +335,7 @@ impl<'a> Evaluator<'a> {
                 }
                 let mut total = Complex::int(i64::from(kind == Big::Product));
                 for n in from..=to {
-                    // Substituting the index copies the body.
+                    // The substitution of the index copies the body.
                     if !self.budget.take(10) {
                         return Err(NoValue::Budget);
                     }
@@ -348,14 +351,14 @@ impl<'a> Evaluator<'a> {
             }
             Big::Limit => {
                 let point = low.ok_or(NoValue::Unsupported)?;
-                // The names of a sequence depend on its index: a_n.
+                // The terms of a sequence depend on the variable through their index: a_n.
                 let indexed = |e: &Expr| matches!(e, Expr::Sym(s) if s.split_once('_').is_some_and(|(_, index)| index.contains(var)));
                 if body.any(&indexed) {
                     return self.unknown_form(e);
                 }
                 match self.eval(&body.substitute(var, point)) {
-                    // Where the body is continuous, the limit is its value; every elementary function is continuous
-                    // where it has a value.
+                    // The limit of a continuous function is its value, and an elementary function is continuous
+                    // wherever it has a value.
                     Ok(v) if !body.any(&|e| matches!(e, Expr::Func(Func::Floor | Func::Ceil | Func::Sign, _))) => Ok(v),
                     Err(NoValue::Budget) => Err(NoValue::Budget),
                     _ => self.unknown_form(e),
@@ -379,8 +382,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// A form without a number: its value is derived from its limits, and from its body as a function of the bound
-    /// variable.
+    /// A sum, limit, derivative or integral that cannot be evaluated gets an opaque value. The key consists of the
+    /// values of its limits, and of its body as a function of the bound variable.
     fn unknown_form(&mut self, e: &Expr) -> Value {
         let Expr::Big { kind, var, low, high, body } = e else { return Err(NoValue::Unsupported) };
         let mut key = format!("{kind:?}");
@@ -417,8 +420,8 @@ fn whole(n: BigInt, p: u32) -> Complex {
     Complex::real(Ball::round(Float { m: n, e: 0 }, EXACT, p))
 }
 
-/// A value rounded to 2^-60, as a key: equal values from different computations share it, except with probability
-/// 2^-60.
+/// A value rounded to 60 bits after the point, as a key. Two computations of one value get different keys only if a
+/// rounding boundary is within their error: with probability about 2^-60 at [`super::QUICK`] precision.
 fn rounded(b: &Ball) -> Result<String, NoValue> {
     if b.rad > -70.0 || b.mid.top() > 20_000 {
         return Err(NoValue::Undefined);
@@ -427,15 +430,15 @@ fn rounded(b: &Ball) -> Result<String, NoValue> {
     let m: BigInt = if shift >= 0 {
         &b.mid.m << usize::try_from(shift).unwrap_or(0)
     } else {
-        // Round to nearest, so that integers are not at a rounding boundary.
+        // Round to nearest, so that no integer is at a rounding boundary.
         let cut = usize::try_from(-shift).unwrap_or(usize::MAX / 2).min(1_000_000);
         (&b.mid.m + (BigInt::one() << (cut - 1))) >> cut
     };
     Ok(m.to_string())
 }
 
-/// The cost of the exact value of an expression beyond its number of parts, in units of the budget: large powers,
-/// roots, factorials and binomials.
+/// The estimated cost of the exact value of an expression, in units of the budget: large numbers, powers, roots,
+/// factorials and binomials. Other nodes count as zero.
 pub(crate) fn cost(e: &Expr) -> u32 {
     let words = |bits: u64| u32::try_from(bits.min(rational::MAX_BITS) / 64).unwrap_or(u32::MAX);
     let own = match e {

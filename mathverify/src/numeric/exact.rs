@@ -8,32 +8,32 @@ use crate::ast::{Expr, Func};
 use crate::budget::Budget;
 use crate::rational::{self, Rat};
 
-/// Maximum cost of one exact value, in steps of 25 ns: about a millisecond. An answer with a hundred percent signs
-/// reduces a fraction a hundred times.
+/// Maximum cost of one exact value, in steps of about 25 ns: about 1 ms. Even short texts can be expensive: an answer
+/// with a hundred percent signs reduces a fraction a hundred times.
 const MOST: u64 = 40_000;
-/// Number of steps that cost one unit of a budget.
+/// Number of steps per unit of a [`Budget`].
 const PER_UNIT: u64 = 20;
 
-/// Number of steps of one operation on fractions with this total number of bits. Reduction takes as many rounds as
-/// there are bits, each over the whole length.
+/// Number of steps of one operation on two fractions with `bits` bits in total. A reduction takes as many rounds as
+/// there are bits, and every round passes over the whole length.
 fn steps(bits: u64) -> u64 {
     let words = bits / 64;
     words.saturating_mul(words + 70)
 }
 
-/// The exact value, if cheap arithmetic finds it.
+/// The exact value; `None` if it is irrational, not supported, or costs more than [`MOST`].
 pub(crate) fn exact(e: &Expr) -> Option<Rat> {
     Exact { left: MOST }.value(e)
 }
 
-/// Like [`exact`], charged to a budget.
+/// Like [`exact`], and charges the cost to `budget`.
 pub(crate) fn exact_paid(e: &Expr, budget: &Budget) -> Option<Rat> {
     let (value, units) = exact_priced(e, budget.left());
     budget.take(units);
     value
 }
 
-/// Like [`exact`], with a maximum number of budget units; also returns the number of units used.
+/// Like [`exact`], with at most `units` budget units; also returns the number of units used.
 pub(crate) fn exact_priced(e: &Expr, units: usize) -> (Option<Rat>, u32) {
     let most = MOST.min((units as u64).saturating_mul(PER_UNIT));
     let mut exact = Exact { left: most };
@@ -41,12 +41,13 @@ pub(crate) fn exact_priced(e: &Expr, units: usize) -> (Option<Rat>, u32) {
     (value, u32::try_from((most - exact.left) / PER_UNIT).unwrap_or(u32::MAX))
 }
 
-/// The cost of a number of operations on two numbers, in units of a budget.
+/// The cost of `operations` operations on two numbers, in units of a budget.
 pub(crate) fn price(a: &Rat, b: &Rat, operations: u64) -> u32 {
     let steps = steps(rational::bits(a) + rational::bits(b));
     u32::try_from(operations.saturating_mul(steps) / PER_UNIT).unwrap_or(u32::MAX)
 }
 
+/// An evaluation with its remaining steps.
 struct Exact {
     left: u64,
 }
@@ -58,7 +59,7 @@ impl Exact {
         left.map(|_| ())
     }
 
-    /// Charges an operation on numbers with this total number of bits.
+    /// Charges one operation on numbers with `bits` bits in total.
     fn pay_bits(&mut self, bits: u64) -> Option<()> {
         self.pay(steps(bits))
     }
@@ -133,7 +134,7 @@ impl Exact {
                 self.pay_bits(bits)?;
                 match f {
                     Func::Factorial | Func::DoubleFactorial | Func::Binomial => self.pay(2_400)?,
-                    // Three divisions.
+                    // `mod` is a division, a multiplication and a subtraction.
                     Func::Mod => self.pay_bits(2 * bits)?,
                     _ => {}
                 }
@@ -144,11 +145,11 @@ impl Exact {
     }
 }
 
-/// Largest n of an exact n!, and largest k of an exact C(n, k).
+/// Largest n of an exact n!, and largest k (or n - k, if smaller) of an exact C(n, k).
 const MAX_FACTORIAL: i64 = 700;
 const MAX_CHOSEN: i64 = 350;
 
-/// Functions whose arguments and value are exact.
+/// The exact value of a function of exact arguments; `None` if it has none.
 fn function(f: Func, a: &[Rat]) -> Option<Rat> {
     let whole = |r: &Rat| rational::to_i64(r);
     match f {
@@ -182,7 +183,7 @@ fn function(f: Func, a: &[Rat]) -> Option<Rat> {
             Some(Rat::from_integer(value))
         }
         Func::Gcd | Func::Lcm => {
-            // Also of fractions: the largest number that divides all, the smallest that all divide.
+            // Defined for fractions too: the largest number that divides all, and the smallest that all divide.
             let mut all = a.iter().map(Signed::abs);
             let first = all.next()?;
             all.try_fold(first, |x, y| {
@@ -217,7 +218,7 @@ fn function(f: Func, a: &[Rat]) -> Option<Rat> {
 mod tests {
     use super::*;
 
-    /// Found by fuzzing: four seconds before reductions counted against the budget.
+    /// Found by fuzzing: this input took four seconds before reductions counted against the budget.
     #[test]
     fn fractions_that_grow_are_given_up() {
         let percent = |n: usize| "%".repeat(n);
@@ -226,7 +227,7 @@ mod tests {
         let (value, units) = exact_priced(&e, 30_000);
         assert!(value.is_none());
         assert_eq!(u64::from(units), MOST / PER_UNIT, "it was not the allowance that ended it");
-        // With a smaller budget it stops earlier; with none, at once.
+        // A smaller budget stops the evaluation earlier.
         assert!(exact_priced(&e, 100).1 <= 100);
         assert_eq!(exact_priced(&crate::parse::parse("12%").unwrap(), 1).0, Some(rational::ratio(3, 25)));
     }

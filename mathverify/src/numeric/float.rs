@@ -1,7 +1,8 @@
-//! Real numbers with a proven error bound: a binary float of any precision with a radius ("ball arithmetic").
+//! Ball arithmetic: a real number as a binary float of arbitrary precision with a proven error bound, the radius.
 //!
-//! A [`Ball`] represents all reals within its radius. Every operation returns a ball that contains the exact result
-//! for all members of its arguments. So two disjoint balls prove that the values differ.
+//! A [`Ball`] contains all reals within the radius of its midpoint. Every operation returns a ball that contains the
+//! exact result for all members of its arguments. So two disjoint balls prove that the values differ. Parameters `p`
+//! are the precision of the result in bits.
 
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
@@ -9,10 +10,10 @@ use num_traits::{Signed, ToPrimitive, Zero};
 
 use crate::rational::Rat;
 
-/// Largest binary exponent; a value beyond it is out of range.
+/// Maximum absolute value of a binary exponent; a number beyond it is out of range.
 const MAX_EXPONENT: i64 = 4_000_000;
 
-/// `m * 2^e`.
+/// A binary float, `m * 2^e`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Float {
     pub m: BigInt,
@@ -24,12 +25,12 @@ impl Float {
         Self { m: BigInt::zero(), e: 0 }
     }
 
-    /// Smallest `k` with `|self| < 2^k`; very small for zero.
+    /// The smallest `k` with `|self| < 2^k`; `i64::MIN / 4` for zero.
     pub(crate) fn top(&self) -> i64 {
         if self.m.is_zero() { i64::MIN / 4 } else { i64::try_from(self.m.bits()).unwrap_or(i64::MAX / 4) + self.e }
     }
 
-    /// The nearest machine float.
+    /// The value as an `f64`, truncated to 60 bits before the conversion.
     pub(crate) fn to_f64(&self) -> f64 {
         let bits = i64::try_from(self.m.bits()).unwrap_or(0);
         let shift = (bits - 60).max(0);
@@ -41,22 +42,23 @@ impl Float {
     }
 }
 
-/// A float and the base-2 logarithm of an error bound; `-inf` when exact.
+/// A midpoint and a radius. `rad` is the base-2 logarithm of the radius: [`EXACT`] (`-inf`) if the value is exact.
 #[derive(Debug, Clone)]
 pub(crate) struct Ball {
     pub mid: Float,
     pub rad: f64,
 }
 
-/// Exactly known.
+/// The logarithm of a radius of zero.
 pub(crate) const EXACT: f64 = f64::NEG_INFINITY;
 
-/// Adds two bounds given by their logarithms, rounding up.
+/// Adds two error bounds given by their base-2 logarithms, rounded up.
 pub(crate) fn add_bounds(a: f64, b: f64) -> f64 {
     let (high, low) = if a > b { (a, b) } else { (b, a) };
     if low == EXACT { high } else { high + (1.0 + (low - high).exp2()).log2() + 1e-9 }
 }
 
+/// The base-2 logarithm of `2^n`.
 #[allow(clippy::cast_precision_loss)]
 fn log_of(n: i64) -> f64 {
     n as f64
@@ -75,7 +77,7 @@ impl Ball {
         self.mid.m.is_zero() && self.rad == EXACT
     }
 
-    /// Rounds a float to `p` bits, with its error.
+    /// Rounds `mid` to `p` bits and adds the rounding error to `rad`.
     pub(crate) fn round(mid: Float, rad: f64, p: u32) -> Self {
         let bits = mid.m.bits();
         if bits <= u64::from(p) {
@@ -87,7 +89,7 @@ impl Ball {
         Self { mid: Float { m, e }, rad: add_bounds(rad, log_of(e)) }
     }
 
-    /// The rational rounded to `p` bits.
+    /// A rational number, rounded to `p` bits.
     pub(crate) fn rational(r: &Rat, p: u32) -> Self {
         if r.is_integer() {
             return Self::round(Float { m: r.numer().clone(), e: 0 }, EXACT, p);
@@ -103,12 +105,12 @@ impl Ball {
         Self::round(Float { m: q, e: -shift }, rad, p)
     }
 
-    /// An upper bound of `log2 |x|` over the ball.
+    /// An upper bound of `log2 |x|` for all `x` in the ball.
     pub(crate) fn high(&self) -> f64 {
         if self.mid.m.is_zero() { self.rad } else { add_bounds(log_of(self.mid.top()), self.rad) }
     }
 
-    /// A lower bound of `log2 |x|`, when zero is excluded.
+    /// A lower bound of `log2 |x|` for all `x` in the ball; `None` if the ball may contain zero.
     pub(crate) fn low(&self) -> Option<f64> {
         if self.mid.m.is_zero() {
             return None;
@@ -117,7 +119,7 @@ impl Ball {
         (self.rad < low - 1.0).then_some(low - 1.0).map(|l| if self.rad == EXACT { low } else { l })
     }
 
-    /// The sign, when it is certain.
+    /// The sign (-1, 0 or 1); `None` if it is not certain.
     pub(crate) fn sign(&self) -> Option<i32> {
         if self.is_exact_zero() {
             return Some(0);
@@ -142,7 +144,7 @@ impl Ball {
             return self.clone();
         }
         let rad = add_bounds(self.rad, other.rad);
-        // A tiny term beside a huge one only enlarges the radius.
+        // A term that is far smaller than the other one only enlarges the radius.
         let (big, small) = if self.mid.top() >= other.mid.top() { (self, other) } else { (other, self) };
         let far = big.mid.top() - small.mid.top();
         if !big.mid.m.is_zero() && far > i64::from(p) + 64 && big.mid.e - small.mid.e > i64::from(p) + 64 {
@@ -160,7 +162,7 @@ impl Ball {
         self.add(&other.neg(), p)
     }
 
-    /// `None` if the result is out of range.
+    /// The product; `None` if it is out of range.
     pub(crate) fn mul(&self, other: &Self, p: u32) -> Option<Self> {
         if self.is_exact_zero() || other.is_exact_zero() {
             return Some(Self::zero());
@@ -177,7 +179,7 @@ impl Ball {
         Some(Self::round(mid, rad, p))
     }
 
-    /// `None` if the divisor may be zero or the result is out of range.
+    /// The quotient; `None` if the divisor may be zero or the result is out of range.
     pub(crate) fn div(&self, other: &Self, p: u32) -> Option<Self> {
         let low = other.low()?;
         if self.is_exact_zero() {
@@ -203,7 +205,7 @@ impl Ball {
         Some(q)
     }
 
-    /// The square root of a non-negative number; `None` if it may be negative.
+    /// The square root; `None` unless the number is exactly zero or certainly positive.
     pub(crate) fn sqrt(&self, p: u32) -> Option<Self> {
         if self.is_exact_zero() {
             return Some(Self::zero());
@@ -228,7 +230,7 @@ impl Ball {
         Some(Self::round(mid, rad, p))
     }
 
-    /// The largest integer not above it, if it is certain.
+    /// The largest integer not above the value; `None` if it is not certain.
     pub(crate) fn floor(&self) -> Option<BigInt> {
         if self.mid.top() > 100_000 {
             return None;
@@ -246,7 +248,7 @@ impl Ball {
         if self.rad > -2.0 || -self.mid.e > 100_000 {
             return None;
         }
-        // The distance of the fraction from 0 and 1 must exceed the radius.
+        // The distance of the fractional part from 0 and from 1 must exceed the radius.
         let whole = at(&self.mid);
         let fraction = Ball { mid: self.mid.clone(), rad: EXACT }
             .sub(&Ball { mid: Float { m: whole.clone(), e: 0 }, rad: EXACT }, 4096);
@@ -255,7 +257,7 @@ impl Ball {
         (fraction > margin && fraction < 1.0 - margin).then_some(whole)
     }
 
-    /// Whether all members of one ball differ from all members of the other.
+    /// Whether the two balls are certainly disjoint.
     pub(crate) fn apart(&self, other: &Self, p: u32) -> bool {
         self.sub(other, p + 64).low().is_some()
     }

@@ -1,9 +1,9 @@
-//! Decides the equality of expressions by their values.
+//! Decides the equality of two expressions by their values.
 //!
 //! Both sides are evaluated in ball arithmetic at random points. Disjoint balls prove a difference. Equality is
-//! claimed if the balls of every point overlap and are smaller than 2^-160 of the values: two different expressions
-//! of the size of an answer do not come that close by chance. Assumptions: variables are real; points where a side
-//! has no (real) value are left out; at positive points, complex values count too.
+//! claimed if the balls overlap at every point and, at enough points, are smaller than 2^-160 of the values: two
+//! different expressions of the size of an answer do not come that close by chance. Variables are assumed to be real.
+//! Points where a side has no value are left out. Complex values count only at points whose variables are all positive.
 
 mod calculus;
 mod complex;
@@ -18,19 +18,20 @@ use complex::Complex;
 use eval::{Evaluator, NoValue};
 use exact::exact_paid;
 
-/// Precision of the first evaluation and of the claim of equality, in bits. The claim adds the size of the written
-/// numbers, so that `1 + 10^{-200}` is distinguished from 1.
+/// Precision of the first evaluation ([`QUICK`]) and of a claim of equality ([`SURE`]), in bits. A claim adds the
+/// [`weight`] of both sides, so that `1 + 10^{-200}` is distinguished from 1.
 const QUICK: u32 = 128;
 const SURE: u32 = 384;
-/// Maximum size of the numbers for which equality is claimed.
+/// Maximum [`weight`] of both sides together for which equality is claimed, in bits.
 const MAX_WEIGHT: f64 = 3_600.0;
-/// Number of bits to which both sides must agree.
+/// Number of bits to which both sides must agree at a point.
 const AGREE: f64 = 160.0;
 
-/// From this seed on, points are spread over several orders of magnitude.
+/// Points from this seed on are spread over five orders of magnitude.
 const WIDE: u64 = 100;
 
-/// Functions that are constant or equal over intervals, so that a few points near each other prove little.
+/// Whether the expression contains a piecewise function: two such expressions can agree over a whole interval, so a few
+/// points near each other prove little.
 fn piecewise(e: &Expr) -> bool {
     e.any(&|e| {
         matches!(
@@ -43,7 +44,7 @@ fn piecewise(e: &Expr) -> bool {
 /// The result of comparing two expressions by value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Same {
-    /// Equal at every point, to high precision.
+    /// Equal at every point where both sides have a value, to at least 160 bits.
     Yes,
     /// Proven different.
     No,
@@ -51,13 +52,14 @@ pub(crate) enum Same {
     Unknown(&'static str),
 }
 
-/// One point at one precision.
+/// The comparison at one point, at one precision.
 enum AtPoint {
     Apart,
     Together { tight: bool },
     NoValue(NoValue),
 }
 
+/// Evaluates both sides at one point. Also returns whether an opaque value was used: a difference then proves nothing.
 fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
     let mut left = Evaluator::new(budget, precision, point, negative);
     left.wide = point >= WIDE;
@@ -71,7 +73,7 @@ fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, neg
         (Err(NoValue::Budget), _) | (_, Err(NoValue::Budget)) => return (AtPoint::NoValue(NoValue::Budget), opaque),
         (Err(e), _) | (_, Err(e)) => return (AtPoint::NoValue(e), opaque),
     };
-    // At points with negative variables only real values are compared: branches of roots and logarithms differ.
+    // With negative variables, only real values are compared: the branches of roots and logarithms may differ.
     if negative && !(x.is_real() && y.is_real()) {
         return (AtPoint::NoValue(NoValue::Undefined), opaque);
     }
@@ -99,7 +101,7 @@ pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
     compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
 }
 
-/// Whether an expression has a plain meaning only for integer variables: `n!`, `(-1)^n`, sums up to n.
+/// Whether an expression is usually meant for integer variables: `n!`, `(-1)^n`, sums up to n.
 fn whole_numbers(e: &Expr, budget: &Budget) -> bool {
     let open = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_)));
     e.any(&|e| match e {
@@ -112,11 +114,12 @@ fn whole_numbers(e: &Expr, budget: &Budget) -> bool {
     })
 }
 
-/// Number of integer points, and the minimum number that must agree.
+/// Number of integer points, and the minimum number of them at which both sides must agree.
 const WHOLE_POINTS: u64 = 14;
 const WHOLE_AGREE: usize = 8;
 
-/// Compares at integers from 2 to 15; `None` if too few points have a value.
+/// Compares with integers from 2 to 15 for the variables; `None` if the sides agree at too few points and differ at
+/// none.
 fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
     let mut names = std::collections::BTreeSet::new();
     let mut bound = std::collections::BTreeSet::new();
@@ -128,7 +131,7 @@ fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
     for point in 0..WHOLE_POINTS {
         let place = |e: &Expr| {
             names.iter().fold(e.clone(), |e, name| {
-                // The first name takes all values in order, the others jump.
+                // The first variable takes all values in order; the others take pseudo-random ones.
                 let first = names.first() == Some(name);
                 let value = if first { point } else { eval::hash(name, point) % WHOLE_POINTS };
                 e.substitute(name, &Expr::int(i64::try_from(value + 2).unwrap_or(2)))
@@ -153,14 +156,14 @@ fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
     (agree >= WHOLE_AGREE).then_some(Same::Yes)
 }
 
-/// Whether an expression has variables that no sum or product binds, or unknown functions.
+/// Whether an expression has free variables or unknown functions.
 fn free(e: &Expr) -> bool {
     let (mut names, mut bound) = Default::default();
     symbols(e, &mut names, &mut bound);
     names.iter().any(|n| !bound.contains(n)) || e.any(&|e| matches!(e, Expr::Apply(..)))
 }
 
-/// The variables of an expression, and those that a sum or product binds.
+/// Collects the variables of an expression, and those that a sum, product, limit or definite integral binds.
 fn symbols(e: &Expr, names: &mut std::collections::BTreeSet<String>, bound: &mut std::collections::BTreeSet<String>) {
     match e {
         Expr::Sym(name) => {
@@ -176,8 +179,8 @@ fn symbols(e: &Expr, names: &mut std::collections::BTreeSet<String>, bound: &mut
     e.children().into_iter().for_each(|c| symbols(c, names, bound));
 }
 
-/// Number of bits by which the written numbers of an expression can change its value: exponents multiply. Infinite if
-/// an exponent is out of range.
+/// Size of the written numbers of an expression, in bits: the precision that is needed to notice a change in one of
+/// them. A power multiplies the size of its base by the value of its exponent. Infinite if an exponent is out of range.
 fn weight(e: &Expr, budget: &Budget) -> f64 {
     let size = |e: &Expr| match Evaluator::new(budget, QUICK, 1, false).eval(e) {
         Ok(value) if value.is_real() => value.re.mid.to_f64().abs().max(1.0),
@@ -200,7 +203,7 @@ fn weight(e: &Expr, budget: &Budget) -> f64 {
     }
 }
 
-/// Compares at the given points: a seed, and whether variables may be negative.
+/// Compares at the given points. A point is a seed, and whether variables may be negative.
 fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same {
     let has_variables = free(a) || free(b);
     let mut opaque = false;
@@ -254,13 +257,13 @@ fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same 
     Same::Unknown(if exhausted { "larger than the budget" } else { "no value at enough points" })
 }
 
-/// The sign of an expression without variables, if it is certain.
+/// The sign of an expression without variables; `None` if it is not certain.
 pub(crate) fn sign(e: &Expr, budget: &Budget) -> Option<i32> {
     let value = Evaluator::new(budget, SURE, 1, false).eval(e).ok()?;
     value.is_real().then(|| value.re.sign()).flatten()
 }
 
-/// The value of an expression without variables, as a machine float.
+/// The value of a real expression without variables, as an `f64`; `None` if its relative error exceeds about 2^-20.
 pub(crate) fn approximate(e: &Expr, budget: &Budget) -> Option<f64> {
     let value = Evaluator::new(budget, QUICK, 1, false).eval(e).ok()?;
     (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())

@@ -1,7 +1,7 @@
-//! Quantities in words and symbols: `90 km/h`, `2 h 30 min`, `1 kg m/s^2`, `25 °C`, `$3.50`.
+//! Physical quantities and money, converted to base units: `90 km/h`, `2 h 30 min`, `1 kg m/s^2`, `25 °C`, `$3.50`.
 //!
-//! A text is read as a quantity only if all of it is numbers and known units; all other texts are left to the parser
-//! of formulas. Symbols are case-sensitive (`mg` is not `Mg`), names in words are not.
+//! A text is read as a quantity only if it consists entirely of numbers and known units; `parse` reads all other texts.
+//! Unit symbols are case-sensitive (`mg` is not `Mg`), unit names are not.
 
 mod table;
 
@@ -13,15 +13,15 @@ use crate::rational::{Rat, int, ratio, ten_to};
 pub(crate) use table::Base;
 use table::{MISCASED, PREFIXES, ROWS, Row};
 
-/// Longest text that is read, in bytes.
+/// Maximum length of a quantity, in bytes.
 const MAX_BYTES: usize = 120;
 
-/// A unit, also a composed one: its factor to base units, its dimension, and the position of its zero.
+/// A unit or a product of units: its factor to base units, its dimension (exponent of each base) and its offset.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unit {
     pub factor: Rat,
     pub dimension: BTreeMap<Base, i32>,
-    /// Added to a value before the factor is applied: temperatures.
+    /// Added to a value before the multiplication by `factor`; not zero only for °C and °F.
     pub offset: Rat,
 }
 
@@ -30,6 +30,7 @@ impl Unit {
         Self { factor: int(1), dimension: BTreeMap::new(), offset: int(0) }
     }
 
+    /// The unit of a row of the table with the prefix `10^power`.
     fn of(row: &Row, power: i32) -> Self {
         let scale = if power >= 0 {
             Rat::from_integer(ten_to(power.unsigned_abs()))
@@ -43,9 +44,10 @@ impl Unit {
         }
     }
 
+    /// `self * other^exponent`; `None` if a unit with an offset would be part of a product.
     fn times(mut self, other: &Unit, exponent: i32) -> Option<Self> {
         let plain = |u: &Unit| u.offset == int(0);
-        // A temperature with a shifted zero is not part of a product.
+        // A unit with an offset may stand alone, but not in a product.
         if !plain(&self) || (!plain(other) && (exponent != 1 || !self.dimension.is_empty() || self.factor != int(1))) {
             return None;
         }
@@ -67,7 +69,7 @@ impl Unit {
         Some(self)
     }
 
-    /// `value` in base units.
+    /// Converts a value in this unit to base units.
     pub(crate) fn in_base(&self, value: &Expr) -> Expr {
         let shifted = if self.offset == int(0) {
             value.clone()
@@ -78,15 +80,15 @@ impl Unit {
     }
 }
 
-/// Every symbol and name with its unit.
+/// The units by symbol, and the units by name.
 static NAMED: LazyLock<(HashMap<String, Unit>, HashMap<String, Unit>)> = LazyLock::new(|| {
     let (mut symbols, mut names) = (HashMap::new(), HashMap::new());
-    // Prefixed units first: `min` is a minute, `cd` a candela, `ft` a foot.
+    // Prefixed units first, so that plain units override them: `min` is a minute, `cd` a candela, `ft` a foot.
     for row in ROWS.iter().filter(|r| r.prefixed) {
         for (symbol, name, power) in PREFIXES {
             let unit = Unit::of(row, *power);
             if !symbol.is_empty() {
-                // A decibel is not a tenth of a byte.
+                // Bytes have prefixes only from kilo on: `dB` is a decibel, not a tenth of a byte.
                 let none = |s: &str| matches!(s, "sec" | "secs") || (s == "B" && *power < 3);
                 for s in row.symbols.iter().filter(|s| !none(s)) {
                     symbols.insert(format!("{symbol}{s}"), unit.clone());
@@ -122,6 +124,7 @@ static NAMED: LazyLock<(HashMap<String, Unit>, HashMap<String, Unit>)> = LazyLoc
     (symbols, names)
 });
 
+/// The unit of a symbol or a name, singular or plural.
 fn named(word: &str) -> Option<Unit> {
     let (symbols, names) = &*NAMED;
     if let Some(unit) = symbols.get(word) {
@@ -134,7 +137,7 @@ fn named(word: &str) -> Option<Unit> {
     names.get(&lower).or_else(|| names.get(lower.strip_suffix('s')?)).cloned()
 }
 
-/// One piece of a quantity.
+/// A token of a quantity.
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
     Number(String),
@@ -146,7 +149,7 @@ enum Piece {
     Close,
 }
 
-/// Reads a unit without a number, all of it.
+/// Reads a text that is only a unit, without a number.
 pub(crate) fn unit(text: &str) -> Option<Unit> {
     if text.len() > MAX_BYTES {
         return None;
@@ -157,14 +160,14 @@ pub(crate) fn unit(text: &str) -> Option<Unit> {
     (reader.at == pieces.len()).then_some(unit)
 }
 
-/// A quantity: its value in base units, and the dimension.
+/// A quantity: its value in base units, and its dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quantity {
     pub value: Expr,
     pub dimension: BTreeMap<Base, i32>,
 }
 
-/// Reads a text that is a number with its unit, or a sum of several (`2 h 30 min`); `None` for anything else.
+/// Reads a text that is a number with a unit, or a compound of up to four (`2 h 30 min`); `None` for any other text.
 pub(crate) fn read(text: &str) -> Option<Quantity> {
     let text = text.trim().trim_end_matches(['.', '。']);
     let digits = text.bytes().any(|b| b.is_ascii_digit());
@@ -180,7 +183,7 @@ pub(crate) fn read(text: &str) -> Option<Quantity> {
     let mut reader = Reader { pieces: &pieces, at: 0 };
     let mut terms: Vec<(Expr, Unit)> = Vec::new();
     while reader.at < pieces.len() {
-        // `and` and commas between the parts of a compound.
+        // `and` between the parts of a compound.
         if !terms.is_empty() && matches!(reader.peek(), Some(Piece::Word(w)) if w == "and") {
             reader.at += 1;
         }
@@ -198,7 +201,7 @@ pub(crate) fn read(text: &str) -> Option<Quantity> {
         let value = number_value(number.trim_start_matches('-'))?;
         let value = if negative_inside { Expr::Neg(Box::new(value)) } else { value };
         let unit = match currency {
-            // `$5 USD` says it twice; `$5 profit` is no quantity.
+            // `$5 USD` names the currency twice; `$5 profit` is no quantity.
             Some(unit) if matches!(reader.peek(), Some(Piece::Word(w)) if w != "and") => {
                 reader.unit().filter(|other| *other == unit)?
             }
@@ -214,7 +217,7 @@ pub(crate) fn read(text: &str) -> Option<Quantity> {
     if first.dimension.is_empty() {
         return None;
     }
-    // The parts of a compound get smaller: 5 ft 3 in, 2 h 30 min.
+    // The units of a compound get smaller: 5 ft 3 in, 2 h 30 min.
     let smaller = terms.windows(2).all(|w| w[0].1.factor > w[1].1.factor && w[0].1.dimension == w[1].1.dimension);
     let offsets = terms.len() > 1 && terms.iter().any(|t| t.1.offset != int(0));
     if !smaller || offsets {
@@ -230,6 +233,7 @@ fn negated(e: &Expr) -> Expr {
     Expr::Neg(Box::new(e.clone()))
 }
 
+/// Whether a unit is a power of one currency.
 fn money(unit: &Unit) -> bool {
     unit.dimension.len() == 1
         && unit
@@ -238,11 +242,12 @@ fn money(unit: &Unit) -> bool {
             .all(|b| matches!(b, Base::Dollar | Base::Euro | Base::Pound | Base::Rupee | Base::Yuan | Base::Yen))
 }
 
-/// A number in a quantity: digits with separators, a fraction, a power of ten.
+/// Parses the number of a quantity: digits with separators, a fraction, a power of ten.
 fn number_value(text: &str) -> Option<Expr> {
     crate::parse::parse(text).ok().filter(|e| !e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Text(_) | Expr::List(_))))
 }
 
+/// A position in the tokens of a quantity.
 struct Reader<'a> {
     pieces: &'a [Piece],
     at: usize,
@@ -258,7 +263,7 @@ impl<'a> Reader<'a> {
         self.pieces.get(self.at - 1)
     }
 
-    /// A product of units with their powers; units after a slash or "per" are in the denominator.
+    /// A product of units with exponents. All units after a slash or "per" are in the denominator.
     fn unit(&mut self) -> Option<Unit> {
         let mut unit = Unit::one();
         let mut below = false;
@@ -279,7 +284,7 @@ impl<'a> Reader<'a> {
                     }
                     continue;
                 }
-                // The parts of a compound: 2 hours and 30 minutes.
+                // The next part of a compound: 2 hours and 30 minutes.
                 Some(Piece::Word(w)) if any && w == "and" => return Some(unit),
                 Some(Piece::Word(_)) => {
                     let (one, exponent) = self.factor()?;
@@ -303,7 +308,7 @@ impl<'a> Reader<'a> {
             let Some(Piece::Word(next)) = self.next() else { return None };
             return named(next).map(|u| (u, exponent));
         }
-        // Names of two words.
+        // Names of two words: `fluid ounces`.
         let pair = match self.peek() {
             Some(Piece::Word(next)) if word.len() > 3 => named(&format!("{word} {next}")),
             _ => None,
@@ -331,7 +336,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text without LaTeX commands around its words.
+/// The text without font commands, and with LaTeX commands and variants of characters as plain characters.
 fn plain(text: &str) -> String {
     let mut out = text.replace("\\left", "").replace("\\right", "");
     for (from, to) in [
@@ -369,9 +374,9 @@ fn plain(text: &str) -> String {
     out.replace("° ", "°").trim().to_owned()
 }
 
-/// Splits a quantity into its pieces; `None` if it contains anything else.
+/// Splits a quantity into tokens; `None` if it contains any other character.
 fn pieces(text: &str) -> Option<Vec<Piece>> {
-    // Dollars around all of it are delimiters.
+    // Dollars around the whole text are math delimiters.
     let text = text.strip_prefix('$').and_then(|t| t.strip_suffix('$')).unwrap_or(text).trim();
     let chars: Vec<char> = text.chars().filter(|c| !matches!(c, '{' | '}')).collect();
     let mut out: Vec<Piece> = Vec::new();
@@ -464,12 +469,13 @@ fn pieces(text: &str) -> Option<Vec<Piece>> {
     Some(out)
 }
 
+/// Whether the character at `at` continues the number before it.
 fn number_goes_on(chars: &[char], at: usize) -> bool {
     let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
     match chars[at] {
         '0'..='9' => true,
         ',' | '.' => digit(at + 1),
-        // 1/2 mile; 2 1/2 hours
+        // `1/2 mile`, `2 1/2 hours`; a space also separates groups of three digits.
         '/' => at > 0 && digit(at - 1) && digit(at + 1),
         ' ' => {
             let next = (at + 1..chars.len()).take_while(|i| digit(*i)).count();
@@ -479,7 +485,7 @@ fn number_goes_on(chars: &[char], at: usize) -> bool {
     }
 }
 
-/// `× 10^8` and `e8` after a number, as the parser reads them.
+/// Reads `× 10^8` after a number, and returns it in the form `parse` accepts; empty if there is none.
 fn scientific(chars: &[char], at: &mut usize) -> String {
     let mut i = *at;
     let skip = |i: &mut usize| {

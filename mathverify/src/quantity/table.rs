@@ -1,10 +1,11 @@
-//! The units: names, factors to the base units, dimensions.
+//! The table of units: symbols, names, factors to the base units, dimensions.
 //!
-//! Factors: SI Brochure (BIPM, 9th edition, tables 2, 4, 7, 8) for SI units, prefixes and units accepted beside them; NIST
-//! Special Publication 811 (2008), appendix B.8, for the others. All are exact by definition. Gallons, quarts, pints, cups
-//! and fluid ounces are those of the United States; a calorie is the thermochemical one.
+//! Sources of the factors: SI Brochure (BIPM, 9th edition, tables 2, 4, 7, 8) for SI units, prefixes and units accepted
+//! for use with them; NIST Special Publication 811 (2008), appendix B.8, for the others. All factors are exact by
+//! definition. Gallons, quarts, pints, cups and fluid ounces are those of the United States; a calorie is the
+//! thermochemical calorie.
 
-/// A base quantity.
+/// The base units: the SI base units, radian, bit, month and currencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Base {
     Metre,
@@ -16,7 +17,7 @@ pub(crate) enum Base {
     Candela,
     Radian,
     Bit,
-    /// Months, which have no fixed length in days.
+    /// A month. It has no fixed length in days; a year is 12 months.
     Month,
     Dollar,
     Euro,
@@ -26,13 +27,14 @@ pub(crate) enum Base {
     Yen,
 }
 
-/// A unit: its symbols, its names in words (singular; an s may follow), its factor and its dimension.
+/// A unit: its symbols, its names in lower case (singular; an `s` may follow), its factor to base units as (numerator,
+/// denominator) and its dimension as exponents of base units.
 pub(super) struct Row {
     pub symbols: &'static [&'static str],
     pub names: &'static [&'static str],
     pub factor: (i64, i64),
     pub dimension: &'static [(Base, i8)],
-    /// Whether it can have SI prefixes.
+    /// Whether the unit can have SI prefixes.
     pub prefixed: bool,
 }
 
@@ -140,7 +142,7 @@ pub(super) const ROWS: &[Row] = &[
     row(&["¥", "￥", "JPY"], &["yen"], (1, 1), &[(Yen, 1)], false),
 ];
 
-/// SI prefixes: symbol, name, power of ten.
+/// SI prefixes: symbol (empty for a second spelling of a name), name, power of ten.
 pub(super) const PREFIXES: &[(&str, &str, i32)] = &[
     ("da", "deca", 1),
     ("", "deka", 1),
@@ -158,7 +160,7 @@ pub(super) const PREFIXES: &[(&str, &str, i32)] = &[
     ("f", "femto", -15),
 ];
 
-/// Spellings of symbols with the wrong case and a clear meaning. `MG` and `mM` are not clear.
+/// Symbols in the wrong case whose meaning is clear, with the right symbol. `MG` and `mM` are not clear.
 pub(super) const MISCASED: &[(&str, &str)] = &[
     ("KM", "km"),
     ("Km", "km"),
