@@ -1,4 +1,4 @@
-"""Runs Math-Verify on rows from standard input, and prints one line `seconds of processor time, verdict` per row."""
+"""Runs Math-Verify on JSON rows from standard input; prints one line per row: CPU seconds, a space, and the verdict."""
 
 import json
 import logging

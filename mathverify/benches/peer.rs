@@ -1,10 +1,10 @@
-//! Checks per second on one core over all public cases, compared with Math-Verify in the same run.
+//! Measures checks per second on one core over all public cases, for this crate and for Math-Verify in the same run.
 //!
 //!     python3 -m venv /tmp/peer && /tmp/peer/bin/pip install 'math-verify[antlr4_13_2]==0.9.0'
 //!     MATH_VERIFY_PYTHON=/tmp/peer/bin/python cargo bench -p mathverify --bench peer
 //!
-//! Without `MATH_VERIFY_PYTHON`, only this crate is measured. With `MATH_VERIFY_STRIDE=n`, the peer judges only every
-//! n-th row, and this crate the same rows. The bench also measures the hostile inputs against 50 ms.
+//! Without `MATH_VERIFY_PYTHON`, only this crate is measured. With `MATH_VERIFY_STRIDE=n`, both graders are compared on
+//! every n-th row of the public cases. The bench also measures hostile inputs and marks times above 50 ms.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -34,7 +34,8 @@ fn rows(path: &Path) -> Option<Vec<Value>> {
     text.lines().map(|l| serde_json::from_str(l).ok()).collect()
 }
 
-/// Checks, per second, median, 99th percentile and maximum in milliseconds, and right answers.
+/// Prints number of checks, checks per second, median, 99th percentile and maximum in ms, and right verdicts. `times`
+/// are in seconds. Returns the checks per second.
 fn report(name: &str, times: &mut [f64], right: usize) -> f64 {
     times.sort_by(f64::total_cmp);
     let total: f64 = times.iter().sum();
@@ -50,8 +51,8 @@ fn report(name: &str, times: &mut [f64], right: usize) -> f64 {
     rate
 }
 
-/// Every check is timed five times and the best time counts, since the other times include the load of a shared
-/// machine. The peer's times are processor time.
+/// Times every check five times and keeps the best wall-clock time, since the others include the load of a shared
+/// machine. Returns the times in seconds and the number of right verdicts. Math-Verify's times are CPU time.
 fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
     let (mut best, right) = once(rows);
     for _ in 0..4 {
@@ -62,11 +63,12 @@ fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
     (best, right)
 }
 
-/// The expected verdict of a row.
+/// Whether a row's answers are expected to be equal.
 fn expected(row: &Value) -> Option<bool> {
     row["expected"].as_bool().or_else(|| row["equal"].as_bool())
 }
 
+/// Judges all rows once; returns the times in seconds and the number of right verdicts.
 fn once(rows: &[Value]) -> (Vec<f64>, usize) {
     let options = Options::default();
     let mut right = 0;
@@ -84,7 +86,8 @@ fn once(rows: &[Value]) -> (Vec<f64>, usize) {
     (times, right)
 }
 
-/// Runs `math_verify_peer.py` on the same rows: one line per check, with its time and verdict.
+/// Runs Math-Verify (`math_verify_peer.py`) on the same rows; returns the times in seconds and the number of right
+/// verdicts, or `None` if it fails.
 fn peer(python: &str, rows: &[Value]) -> Option<(Vec<f64>, usize)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/math_verify_peer.py");
     let mut child = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
@@ -104,6 +107,7 @@ fn peer(python: &str, rows: &[Value]) -> Option<(Vec<f64>, usize)> {
     Some((times, right))
 }
 
+/// Prints the times of `verify` (mean of both directions) and of the steps for inputs that are hard for graders.
 fn hostile() {
     let nested = |open: &str, close: &str, n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
     let megabyte = |piece: &str| piece.repeat((1 << 20) / piece.len());
@@ -154,13 +158,13 @@ fn main() {
     let mut all: Vec<Value> = Vec::new();
     for source in SOURCES {
         let Some(mut cases) = rows(&folder.join(source)) else { continue };
-        // Once to warm up the patterns and constants.
+        // Warm-up: compiles the regexes and computes the constants.
         once(&cases);
         let (mut times, right) = ours(&cases);
         report(source, &mut times, right);
         all.append(&mut cases);
     }
-    // The cases of this crate, by their own kinds.
+    // The cases that are written for this crate.
     let own = rows(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases.jsonl"))).unwrap_or_default();
     let python = std::env::var("MATH_VERIFY_PYTHON").ok();
     let stride = std::env::var("MATH_VERIFY_STRIDE").ok().and_then(|s| s.parse().ok()).unwrap_or(1_usize).max(1);

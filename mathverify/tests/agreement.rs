@@ -1,11 +1,11 @@
-//! Agreement with the verdicts of public test suites and of human checkers.
+//! Agreement with the expected verdicts of public test suites and with those of human checkers.
 use crate::common;
 
 use std::collections::BTreeSet;
 
 use mathverify::{Options, verify};
 
-/// A confusion table over one source.
+/// Confusion table of one source: counts of right verdicts, and the places of wrong ones.
 #[derive(Default)]
 struct Table {
     true_equal: usize,
@@ -53,15 +53,15 @@ fn gsm8k_model_outputs() {
     assert!(table.missed.len() * 1000 <= outputs, "{} missed", table.missed.len());
 }
 
-/// Math-Verify's own tests. The README's table has each test that disagrees, with the reason.
+/// Math-Verify's own tests. The README lists every test that disagrees, with the reason.
 #[test]
 fn math_verify_own_tests() {
     let Some(table) = judge("math_verify.jsonl", &Options::default()) else { return };
     let places = |v: &[String]| v.iter().cloned().collect::<BTreeSet<_>>();
     let known = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>();
-    // A line break inside `$ $`, and an order of arguments that must not matter.
+    // A formula with line breaks inside its delimiters, and a pair that Math-Verify calls equal in the other order.
     let false_equal = known(&["tests/test_all.py:132", "tests/test_all.py:133", "tests/test_all.py:907"]);
-    // 0.33 for 1/3 with two digits, f(y) for f(x), and 1 + 1/e for 1 - 1/e.
+    // Pairs that differ here: `0.33` and `1/3`, `f(y)` and `f(x)`, `1 + 1/e` and `1 - 1/e`.
     let missed = known(&["tests/test_all.py:586", "tests/test_strict.py:8", "tests/test_yujianll.py:28"]);
     assert_eq!(places(&table.false_equal), false_equal);
     assert_eq!(places(&table.missed), missed);
@@ -72,7 +72,7 @@ fn other_graders_tests() {
     if let Some(table) = judge("nemo_skills.jsonl", &Options::default()) {
         assert_eq!((table.false_equal.len(), table.missed.len()), (0, 0));
     }
-    // Hendrycks' grader compares strings: lists in order.
+    // Hendrycks' grader compares strings, so the order of a list counts.
     let ordered = Options { ordered_lists: true, ..Options::default() };
     if let Some(table) = judge("hendrycks_math.jsonl", &ordered) {
         assert_eq!((table.false_equal.len(), table.missed.len()), (0, 0));
@@ -83,7 +83,7 @@ fn other_graders_tests() {
     }
 }
 
-/// Parser pairs: all of them are equal by their source, so only misses can occur.
+/// Pairs from the tests of a LaTeX parser. Their source calls all of them equal, so only misses can occur.
 #[test]
 fn latex2sympy_pairs() {
     let Some(table) = judge("latex2sympy2_ext.jsonl", &Options::default()) else { return };
@@ -91,7 +91,7 @@ fn latex2sympy_pairs() {
     assert!(table.true_equal >= 966, "{} equal", table.true_equal);
 }
 
-/// Every reference answer equals itself, and no other one unless the two are the same answer.
+/// Every reference answer equals itself, and equals another one only if both are the same number.
 #[test]
 fn references_against_themselves_and_others() {
     let mut golds: Vec<String> = Vec::new();

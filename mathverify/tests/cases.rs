@@ -1,7 +1,5 @@
-//! Spellings of answers in the style of models, with their verdicts: `cases.jsonl`, `{"kind", "pred", "gold",
-//! "equal"}`.
-//!
-//! Written for this crate. `benches/peer.rs` runs Math-Verify on the same list.
+//! Answers as language models spell them, with the expected verdicts. The rows of `cases.jsonl` have the fields `kind`,
+//! `pred`, `gold` and `equal`; they are written for this crate. `benches/peer.rs` runs Math-Verify on the same rows.
 use std::collections::BTreeMap;
 
 use mathverify::{Options, verify};

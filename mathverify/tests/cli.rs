@@ -1,4 +1,4 @@
-//! The built program: input files, verdicts, and error messages on standard error.
+//! The `mathverify` binary: input files, verdicts, and error messages on standard error.
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -36,7 +36,7 @@ fn check_writes_verdicts_in_order() {
         assert_eq!(v["pred_answer"], i.to_string());
         assert_eq!(v["pred_form"], "boxed");
     }
-    // The same on one thread, to standard output.
+    // One thread writes the same verdicts to standard output.
     let one = run(dir.path(), &["check", "--input", "pairs.jsonl", "--threads", "1"]);
     assert_eq!(one.stdout, std::fs::read(dir.path().join("verdicts.jsonl")).unwrap());
 }
@@ -97,7 +97,7 @@ fn mistakes_get_a_sentence_and_exit_code_1() {
         ("steps", json!({"text": "x"}), "`solution` is missing: a record needs `solution` (a text) or `steps`"),
         ("steps", json!({"steps": "x"}), "`steps` has to be a list of texts; a text is the `solution`"),
     ] {
-        // A list of records is a form of file; a list as a record stands behind a record.
+        // The tested row is the second one: a file that starts with a list is read as a list of records.
         let first = if command == "check" { json!({"pred": null, "gold": 1}) } else { json!({"solution": "x"}) };
         write(dir.path(), "row.jsonl", &[first, row]);
         let out = run(dir.path(), &[command, "--input", "row.jsonl"]);
@@ -128,7 +128,7 @@ fn options_reach_the_comparison() {
     assert_eq!(verdicts(&["--ordered-lists", "--percent", "fraction"]), ["different", "different"]);
 }
 
-/// `check | head`: the reader closes the pipe, and the command ends silently.
+/// As in `check | head`: the reader closes the pipe, and SIGPIPE ends the command without a message.
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {

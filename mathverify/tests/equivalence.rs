@@ -180,7 +180,7 @@ fn options_change_what_they_name() {
     let looser = Options { ignore_names: true, units: Units::Ignored, ..default };
     assert!(compare("x=5", "y=5", &looser).is_equal());
     assert!(compare("5 cm", "5 m", &looser).is_equal());
-    // Two digits are enough when the option says so.
+    // With `decimal_digits: 2`, two digits are enough.
     assert!(compare("0.33", "1/3", &Options { decimal_digits: 2, ..Options::default() }).is_equal());
 }
 
@@ -218,7 +218,7 @@ fn answers_in_texts() {
     }
 }
 
-/// Found by fuzzing: an item that can be compared with nothing, beside one that has no partner.
+/// Found by fuzzing: in one list, an item whose comparison is unknown and an item without a partner.
 #[test]
 fn a_list_with_an_item_without_value_is_judged_alike_both_ways() {
     let a = "102, 4, 2\\]oxed{(3.-3)} , 42, 2\\]oxed{(3,-3)} \\text{ for paR07, 2\\";

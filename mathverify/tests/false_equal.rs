@@ -1,8 +1,9 @@
-//! A hunt for false equals: pairs that differ by construction, none of which may be called equal; and a hunt for
-//! missed equals.
+//! Searches for false equals and missed equals with generated pairs: of pairs that differ by construction, none may be
+//! called equal; of pairs that are equal by construction, hardly any may be missed.
 //!
-//! `cargo test -p mathverify --test main false_equal` takes a second or two. `-- --ignored --nocapture` tests 50,000 pairs
-//! of each kind; `MATHVERIFY_HUNT=200000` sets the number, `MATHVERIFY_SHOW=300` prints that many pairs for reading.
+//! `cargo test -p mathverify --test main false_equal` takes a second or two. With `-- --ignored --nocapture`, each of
+//! the three long tests judges 50,000 pairs. `MATHVERIFY_HUNT=200000` sets another number, and `MATHVERIFY_SHOW=300`
+//! prints the first 300 pairs of each test.
 use crate::common;
 use crate::hunt;
 
@@ -15,7 +16,7 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// Judges pairs; returns those called equal, and prints the number of each kind.
+/// Judges pairs and prints the counts by kind; returns the pairs called equal, and the others.
 fn judge(pairs: impl Iterator<Item = Pair>) -> (Vec<Pair>, Vec<Pair>) {
     let options = Options::default();
     let show = setting("MATHVERIFY_SHOW", 0);
@@ -86,8 +87,7 @@ fn many_respelled_answers_are_equal() {
     assert!(missed * 1_000 <= count, "{missed} missed");
 }
 
-/// References of the public sets beside the repository with one word, unit, sign, operator, name or digit changed, in
-/// equal numbers.
+/// References of the public data sets beside the repository with one change; the kinds of changes are equally frequent.
 #[test]
 #[ignore = "long: 50,000 pairs of ../shared/data"]
 fn changed_references_are_not_equal() {
@@ -115,7 +115,7 @@ fn changed_references_are_not_equal() {
     none_equal(&equal);
 }
 
-/// Reference answers of several sets, those with words and formulas before plain numbers.
+/// Reference answers of several public data sets.
 fn references() -> Vec<String> {
     let mut out = Vec::new();
     for (file, field) in

@@ -1,12 +1,12 @@
-//! Cases from public bug reports, if `../shared/field/mathverify-open.jsonl` exists, with the verdict that each
-//! expects.
+//! Cases from public bug reports with the verdict that each report expects (`../shared/field/mathverify-open.jsonl`;
+//! skipped if this file is missing).
 use crate::common;
 
 use std::collections::BTreeMap;
 
 use mathverify::{Options, verify};
 
-/// Ids of cases whose expectation we do not share, with the reason.
+/// Ids of cases whose expected verdict is wrong in our view; each needs the reason in a comment.
 const NOT_SHARED: [&str; 0] = [];
 
 #[test]
@@ -17,7 +17,7 @@ fn public_reports() {
     for row in common::rows(&path) {
         let id = row["id"].as_str().unwrap();
         let input = &row["input"];
-        // The worker's records (M14) are tested in `serve.rs`.
+        // Records of other shapes for the HTTP worker (M14) are tested in `serve.rs`.
         let (Some(pred), Some(gold)) = (input["pred"].as_str(), input["gold"].as_str()) else { continue };
         if !input["options"].is_null() {
             continue;

@@ -1,9 +1,9 @@
-//! Inputs that hang, overflow or exhaust other graders. The limit here only detects hangs; `benches/peer.rs` measures
-//! the times.
+//! Inputs on which other graders hang, overflow the stack or run out of memory. The time limit here only detects hangs;
+//! `benches/peer.rs` measures the times.
 use std::time::{Duration, Instant};
 
-/// The processor time of this thread, which other programs of the machine do not change; where the system does not tell
-/// it, the time since the start of the tests.
+/// CPU time of this thread, which does not depend on the load of the machine. On systems without `/proc`, the
+/// wall-clock time since the first call.
 fn spent() -> Duration {
     static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
@@ -13,7 +13,7 @@ fn spent() -> Duration {
 
 use mathverify::{Options, Status, Verdict, check_solution, split_steps, verify};
 
-/// Far above the 50 ms of the benchmark, so that a debug build on a loaded machine passes.
+/// Time limit of a check: far above the 50 ms of the benchmark, so that a debug build on a loaded machine passes.
 const HANG: Duration = Duration::from_secs(5);
 
 fn quick(pred: &str, gold: &str) -> Verdict {
@@ -40,8 +40,8 @@ fn power_towers() {
     }
 }
 
-/// One term whose coefficient grows to tens of thousands of bits: found by fuzzing, it took seconds while only terms
-/// were counted. It must end by the budget, on every machine.
+/// A polynomial term whose coefficient grows to tens of thousands of bits. Fuzzing found that this input took seconds
+/// while the budget counted only terms. The budget must end the check, on every machine.
 #[test]
 fn long_coefficients_are_paid_for() {
     let percent = |n: usize| "%".repeat(n);
@@ -156,7 +156,7 @@ fn wide_structures() {
     quick(&format!("[{}]", "(1,2)\\cup".repeat(500)), "(1,2)");
 }
 
-/// Many parts, each of which is expensive: they share one budget.
+/// Many expensive parts of one answer or solution share one budget.
 #[test]
 fn many_dear_parts() {
     let list = |f: &dyn Fn(usize) -> String, n: usize, between: &str| (0..n).map(f).collect::<Vec<_>>().join(between);
@@ -209,7 +209,8 @@ fn odd_characters() {
     assert!(quick("٧", "7").is_equal());
 }
 
-/// Found by fuzzing: a third of a second for comparing powers of decimals, each of tens of thousands of bits.
+/// Comparing powers of decimals with tens of thousands of bits counts against the budget. Fuzzing found that it took a
+/// third of a second.
 #[test]
 fn long_decimals_in_steps_are_paid_for() {
     let powers = "22+2==2+22202=2222.244**2244=222202=2222.244**2244=222:0=2144**2===2222.244**2244=222202";
@@ -219,8 +220,8 @@ fn long_decimals_in_steps_are_paid_for() {
     assert_eq!(checked.steps.len(), 1);
 }
 
-/// The slowest inputs of a fuzzer's corpus, run by hand, since times are not a test: `MATHVERIFY_CORPUS=FOLDER cargo
-/// test -p mathverify --test hostile slowest -- --ignored --nocapture`.
+/// Prints the slowest inputs of a fuzzer's corpus. It is run by hand, since it asserts no times:
+/// `MATHVERIFY_CORPUS=FOLDER cargo test -p mathverify --test main slowest -- --ignored --nocapture`.
 #[test]
 #[ignore = "needs MATHVERIFY_CORPUS, a folder of inputs"]
 fn slowest_of_a_corpus() {

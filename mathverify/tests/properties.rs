@@ -1,8 +1,8 @@
-//! Laws that hold for all answers, and random expressions compared with an independent evaluator.
+//! Property tests: laws that hold for all answers, and random expressions compared with independent evaluators.
 use mathverify::{Options, Status, compare, verify};
 use proptest::prelude::*;
 
-/// An expression with its value, computed here with `i128` fractions.
+/// An arithmetic expression; [`Tree::value`] computes it with fractions of `i128`.
 #[derive(Debug, Clone)]
 enum Tree {
     Int(i64),
@@ -76,7 +76,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// A formula of functions with its machine value, computed here with `f64`.
+/// A formula with functions; [`Formula::value`] computes it in `f64`.
 #[derive(Debug, Clone)]
 enum Formula {
     Int(u32),
@@ -144,7 +144,7 @@ fn formula() -> impl Strategy<Value = Formula> {
     })
 }
 
-/// Coefficients of a product of linear factors, lowest first.
+/// Coefficients of the monic polynomial with these roots, the lowest power first.
 fn expanded(roots: &[i64]) -> Vec<i64> {
     let mut coefficients = vec![1];
     for r in roots {
@@ -162,7 +162,7 @@ fn polynomial(coefficients: &[i64]) -> String {
     coefficients.iter().enumerate().rev().map(|(i, c)| format!("{c:+}x^{{{i}}}")).collect()
 }
 
-/// Pieces of answers, combined at random: mostly readable, not always meaningful.
+/// Random sequences of pieces of answers; most of them parse, not all of them have a meaning.
 fn answer() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "1",
@@ -228,7 +228,7 @@ proptest! {
         let value = if d == 1 { n.to_string() } else { format!("\\frac{{{n}}}{{{d}}}") };
         for text in [tree.latex(), tree.plain()] {
             prop_assert_eq!(status(&text, &value), Status::Equal, "{} = {}", text, value);
-            // 7 n / (7 d) is the same, (7 n + 1) / (7 d) is not.
+            // 7n/(7d) has the same value, (7n + 1)/(7d) has another.
             let same = format!("{}/{}", 7 * n, 7 * d);
             prop_assert_eq!(status(&text, &same), Status::Equal, "{} = {}", text, same);
             let other = format!("{}/{}", 7 * n + 1, 7 * d);
@@ -257,7 +257,7 @@ proptest! {
         let place = place % coefficients.len();
         coefficients[place] += change;
         prop_assert_eq!(status(&factored, &polynomial(&coefficients)), Status::Different);
-        // Inside a function no normal form helps: the values must decide.
+        // The normal form does not decide about arguments of functions: the numeric tier must.
         let (f, p) = (format!("\\cos({factored})"), format!("\\sin(\\frac{{\\pi}}{{2}} - ({}))", polynomial(&expanded(&roots))));
         prop_assert_eq!(status(&f, &p), Status::Equal);
     }
@@ -275,7 +275,7 @@ proptest! {
     fn symmetry(a in answer(), b in answer()) {
         prop_assert_eq!(status(&a, &b), status(&b, &a), "{} and {}", a, b);
         let (forward, backward) = (verify(&a, &b, &Options::default()), verify(&b, &a, &Options::default()));
-        // Extraction may take the whole of one and a part of the other, but equal is equal in both directions.
+        // If extraction takes the same answers in both directions, the verdict must be symmetric.
         if forward.pred_answer == backward.gold_answer && forward.gold_answer == backward.pred_answer {
             prop_assert_eq!(forward.is_equal(), backward.is_equal(), "{} and {}", a, b);
         }
@@ -304,7 +304,7 @@ proptest! {
     }
 }
 
-/// The same answers on every thread.
+/// Many threads give the same verdicts as one thread.
 #[test]
 fn threads_agree() {
     use rayon::prelude::*;

@@ -1,11 +1,12 @@
-//! The HTTP worker: it returns the verdicts of the library, under concurrency, and shuts down gracefully.
+//! The HTTP worker (`mathverify serve`) returns the verdicts of the library, also to concurrent clients, and shuts down
+//! gracefully.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use mathverify::{Options, check_solution, split_steps, verify};
 use serde_json::{Value, json};
 
-/// A worker on a free port.
+/// A running worker on a free port.
 struct Server {
     child: Child,
     addr: String,
@@ -25,7 +26,7 @@ impl Server {
         Self { child, addr }
     }
 
-    /// The whole response to a request.
+    /// Sends a raw HTTP request and returns the whole response.
     fn ask(&self, request: &str) -> String {
         let mut stream = std::net::TcpStream::connect(&self.addr).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
@@ -47,7 +48,7 @@ impl Server {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    /// Stops it with SIGTERM; returns whether it ended successfully.
+    /// Stops the worker with SIGTERM; returns whether it exited with code 0.
     fn stop(mut self) -> bool {
         Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         self.child.wait().unwrap().success()
@@ -67,7 +68,7 @@ fn answers_lists_and_mistakes_and_drains() {
     assert!(server.stop());
 }
 
-/// Several references, no prediction, messages, policies of one pair.
+/// Records with several references, without a prediction, with chat messages, or with options for one pair.
 #[test]
 fn records_of_other_shapes() {
     let server = Server::start(&[]);

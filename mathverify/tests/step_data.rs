@@ -1,4 +1,4 @@
-//! Steps of GSM8K and ProcessBench.
+//! Verdicts on the steps of solutions in GSM8K, ProcessBench and OlympiadBench, and on single steps.
 use crate::common;
 
 use mathverify::{Options, StepStatus, check_solution, split_steps};
@@ -8,7 +8,8 @@ fn status(step: &str) -> StepStatus {
     check_solution(None, &[step.to_owned()], None, &Options::default()).steps[0].status
 }
 
-/// The value of a calculator formula, independent of the crate: a fraction of `i128` by recursive descent.
+/// The value of a calculator formula as a reduced fraction. This evaluator (recursive descent, `i128`) is independent
+/// of the crate.
 fn value(text: &str) -> Option<(i128, i128)> {
     fn gcd(a: i128, b: i128) -> i128 {
         if b == 0 { a.abs() } else { gcd(b, a % b) }
@@ -104,7 +105,7 @@ fn gsm8k_annotations_and_their_mutations() {
     println!("{correct} of {} annotations correct", annotations.len());
     assert_eq!(correct, 23_716);
 
-    // Every digit and operator changed, one at a time.
+    // Mutations: every digit and every operator is replaced by every other one, one at a time.
     let (wrong, still_true, left) = annotations
         .par_iter()
         .map(|annotation| {
@@ -134,7 +135,7 @@ fn gsm8k_annotations_and_their_mutations() {
         left.len(),
         &left[..left.len().min(10)]
     );
-    // What may be a rounding to three digits or more (848/7 = 121.143) is not called wrong.
+    // A result that may be rounded to three or more digits (`848/7 = 121.143`) is not called wrong.
     assert!(left.len() * 10_000 <= wrong, "{} not decided", left.len());
 }
 
@@ -176,7 +177,7 @@ fn processbench_precision_of_wrong() {
     assert!(hits * 1_000 >= errors * 55, "{hits} of {errors}");
 }
 
-/// Right solutions: a flagged step is a false alarm, or an error of the author.
+/// In reference solutions, a step called wrong is a false alarm or a slip of the author: at most 0.1% of all steps.
 #[test]
 fn reference_solutions_are_hardly_ever_called_wrong() {
     let flagged = |solutions: &[String]| -> (usize, usize) {
@@ -216,7 +217,7 @@ fn solutions_split_into_lines_or_paragraphs() {
     assert!(split_steps("").is_empty());
 }
 
-/// Claims that must not be called wrong: hypotheses, rounding, units, other arithmetic.
+/// Claims that must not be called wrong: hypotheses, roundings, conversions of units, other bases.
 #[test]
 fn no_false_alarms() {
     for step in [

@@ -58,7 +58,7 @@ pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out
             if piece_text.trim().is_empty() {
                 continue;
             }
-            // A statement after an arrow or a new line follows from the one before; after a comma or a space, it need not.
+            // A statement after an arrow or a new line follows from the one before it; after a comma, it need not.
             let leads = piece.start == 0
                 || ["\\\\", "\\implies", "\\Rightarrow", "\\Longrightarrow", "\\iff"].contains(&separator);
             parsed += 1;

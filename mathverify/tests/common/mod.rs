@@ -1,4 +1,4 @@
-//! The public cases beside the repository.
+//! Reads the public test cases, which lie in `../shared` beside the repository.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::Read;
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// `../shared/data/NAME`; `None`, and the test is skipped, if it is missing.
+/// The path `../shared/data/NAME`; `None` if it is missing, and the test is then skipped.
 #[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("data/{name}"))
 }
 
-/// `../shared/FOLDER/NAME`; `None`, and the test is skipped, if it is missing.
+/// The path `../shared/FOLDER/NAME`; `None` if it is missing, and the test is then skipped.
 #[track_caller]
 pub fn shared(folder: &str, name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("{folder}/{name}"))
 }
 
-/// The text of a file, also of a gzip file.
+/// The text of a file; a `.gz` file is decompressed.
 pub fn text(path: &Path) -> String {
     let bytes = std::fs::read(path).unwrap();
     let mut text = String::new();

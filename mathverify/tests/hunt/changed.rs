@@ -1,4 +1,4 @@
-//! Answers, each with one change that makes it a different answer.
+//! Pairs of answers from templates, with one change that makes a different answer.
 
 use super::{Pair, Random, said};
 
@@ -24,7 +24,7 @@ const BEHIND: [&str; 14] = [
     "won",
     "lost",
 ];
-/// Units of which no two have the same size and kind.
+/// Units, no two of which have the same size and dimension.
 const UNITS: [&str; 24] = [
     "m", "km", "cm", "mm", "kg", "g", "mg", "s", "min", "h", "mol", "N", "J", "W", "V", "Pa", "m/s", "km/h", "m^2",
     "m^3", "mL", "°C", "°F", "Hz",
@@ -68,7 +68,7 @@ const NAMES: [&str; 26] = [
     "\\overline{AB}",
 ];
 const OPERATORS: [&str; 10] = ["⊕", "⊗", "⊖", "⊙", "⋈", "⊳", "⊲", "≺", "≻", "⊎"];
-// No two of them have the same meaning: "or more" and "and above" would.
+// No two entries have the same meaning.
 const BEFORE: [&str; 16] = [
     "more than",
     "less than",

@@ -1,5 +1,5 @@
-//! Pairs of answers that differ by one word, sign, name, unit or operator, and so are different by construction; and
-//! respellings, which are equal by construction.
+//! Generators of test pairs: answers with one word, sign, name, unit or operator changed, which differ by construction,
+//! and answers in two spellings, which are equal by construction.
 #![allow(dead_code)]
 
 pub mod changed;
@@ -8,7 +8,7 @@ pub mod reshaped;
 pub mod respelled;
 pub mod structured;
 
-/// A small random number generator (SplitMix64), so that a seed identifies a run.
+/// SplitMix64, a small random number generator: the seed determines all pairs of a run.
 pub struct Random(u64);
 
 impl Random {
@@ -33,19 +33,20 @@ impl Random {
         among[(self.next() % among.len() as u64) as usize]
     }
 
-    /// Two different items.
+    /// Two items at different indices.
     pub fn two<T: Copy>(&mut self, among: &[T]) -> (T, T) {
         let i = (self.next() % among.len() as u64) as usize;
         let j = (i + 1 + (self.next() % (among.len() as u64 - 1)) as usize) % among.len();
         (among[i], among[j])
     }
 
+    /// True with probability 1 / `of`.
     pub fn chance(&mut self, of: u64) -> bool {
         self.next().is_multiple_of(of)
     }
 }
 
-/// A pair with the kind of its change.
+/// A prediction and a reference, with the kind of change between them.
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub kind: &'static str,
@@ -53,7 +54,7 @@ pub struct Pair {
     pub gold: String,
 }
 
-/// A text such as a model writes around an answer.
+/// The answer in a text as a model writes it, or alone.
 pub fn said(random: &mut Random, answer: &str) -> String {
     match random.number(0, 7) {
         0 => format!("\\boxed{{{answer}}}"),

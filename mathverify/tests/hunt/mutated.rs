@@ -1,4 +1,4 @@
-//! References of public sets with one word, unit, sign, operator, name or digit changed, in equal shares.
+//! References of public data sets with one word, unit, sign, operator, name or digit changed.
 
 use super::{Pair, Random, said};
 
@@ -6,12 +6,12 @@ const NOUNS: [&str; 12] = [
     "lanterns", "violins", "pebbles", "walnuts", "buckets", "sparrows", "miles", "hours", "boys", "girls", "adults",
     "rows",
 ];
-/// Units of which no two give the same value for the same number.
+/// Units, no two of which give the same value for the same number.
 const UNITS: [&str; 20] = [
     "km", "m", "cm", "kg", "g", "s", "min", "h", "km/h", "m/s", "cm^2", "m^2", "m^3", "L", "°C", "N", "J", "W", "V",
     "\\%",
 ];
-/// Words of which no two mean the same before a number.
+/// Words before a number, no two of which have the same meaning.
 const BEFORE: [&str; 10] = [
     "at least",
     "at most",
@@ -36,17 +36,17 @@ const BEHIND: [&str; 8] = [
 ];
 const FUNCTIONS: [&str; 10] = ["\\sin", "\\cos", "\\tan", "\\cot", "\\ln", "\\cup", "\\cap", "\\max", "\\min", "\\gcd"];
 
-/// The kinds of changes, in equal shares.
+/// The kinds of changes; a test makes equally many pairs of each.
 pub const KINDS: [&str; 6] = ["word", "unit", "sign", "operator", "name", "digit"];
 
-/// `reference` with one change of that kind; `None` if there is no place where the change makes a certainly different
-/// answer.
+/// A pair of `reference` and its copy with one change of the given kind; `None` if no change at the chosen place makes
+/// an answer that certainly differs.
 pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<Pair> {
-    // A zero can cancel the change: 0/5, 2^0.
+    // A zero can cancel a change: `0/5`, `2^0`.
     if reference.len() > 120 || reference.trim().is_empty() || reference.contains('0') {
         return None;
     }
-    // The value of a chain is its last term, whatever the terms before it.
+    // The value of a chain is its last term, so a change in another term may have no effect.
     if reference.matches('=').count() > 1 {
         return None;
     }
@@ -74,7 +74,8 @@ fn is_number(reference: &str) -> bool {
         && reference.parse::<f64>().is_ok_and(|n| n > 1.0)
 }
 
-/// Another word in a reference that has one; else a number with different words after or before it.
+/// A reference with one word replaced; if the reference is a plain number, this number with two different words or
+/// phrases before or after it.
 fn words_around(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
     let text: String = chars.iter().collect();
     if !is_number(&text) {
@@ -103,7 +104,7 @@ fn words_around(random: &mut Random, chars: &[char], at: usize) -> Option<(Strin
     })
 }
 
-/// A number with two units of other sizes or kinds.
+/// A number with two different units.
 fn units(random: &mut Random, reference: &str) -> Option<(String, String)> {
     if !is_number(reference) {
         return None;
@@ -124,7 +125,7 @@ fn leading_sign(reference: &str) -> Option<String> {
         || positive.starts_with("\\frac")
         || positive.starts_with("\\sqrt");
     let joins = ['+', '-', ',', '=', '<', '>', ';', ':', '/', 'i', 'x', '|'];
-    // An even power of it would be the same.
+    // Only for a single number: in a longer text, the other sign at the start may not change the answer.
     let is_plain =
         !positive.contains(joins) && !positive.contains("pm") && !positive.contains("text") && !positive.contains("in");
     (is_one && is_plain && !positive.contains(' ')).then(|| match reference.strip_prefix('-') {
@@ -133,7 +134,7 @@ fn leading_sign(reference: &str) -> Option<String> {
     })
 }
 
-/// Another operator, relation or function.
+/// The text with another operator, relation or function at index `at`.
 fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     let text: String = chars.iter().collect();
     match chars[at] {
@@ -149,7 +150,7 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
         }
     }
     if let Some(function) = FUNCTIONS.iter().find(|f| rest.starts_with(**f) && ends(f)) {
-        // Of the same kind: a union and an intersection, two trigonometric functions.
+        // The other function is of the same kind: a union becomes an intersection, a sine a cosine.
         let family = FUNCTIONS.iter().position(|f| f == function)?;
         let same = |i: &usize| match family {
             0..=4 => (0..=4).contains(i),
@@ -177,7 +178,8 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     ))
 }
 
-/// Another variable in place of one, or a number as the value of two different names.
+/// A reference with another variable at index `at`; if the reference is a plain number, this number as the value of
+/// two different names.
 fn names(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
     const NAMES: [&str; 14] = [
         "AB",
@@ -204,14 +206,15 @@ fn names(random: &mut Random, chars: &[char], at: usize) -> Option<(String, Stri
     (kind == "letter").then_some((text, changed))
 }
 
+/// The text with the character at index `at` replaced.
 fn put(chars: &[char], at: usize, with: &str) -> String {
     chars[..at].iter().collect::<String>() + with + &chars[at + 1..].iter().collect::<String>()
 }
 
-/// Another digit, which is not zero. Texts in which a digit may not change the value (powers, fractions) are left
-/// out.
+/// The text with another nonzero digit at index `at`; `None` for texts in which a digit may not change the value
+/// (powers, factorials, LaTeX commands).
 fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
-    // 1^2 and 1^3, \frac{x}{x}: only in texts where a digit alone determines the value.
+    // `1^2` and `1^3` have the same value, and so have `\frac{2}{2}` and `\frac{3}{3}`.
     let plain = !chars.contains(&'^') && !chars.contains(&'!') && !chars.contains(&'\\');
     if !plain {
         return None;
@@ -226,7 +229,7 @@ fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     Some(put(chars, at, &new.to_string()))
 }
 
-/// The opposite sign, not in front of a bracket or inside a power, and not if both signs are given.
+/// The text with the opposite sign at index `at`; `None` at the start or end and for texts with powers, `±` or LaTeX.
 fn sign(chars: &[char], at: usize) -> Option<String> {
     let text: String = chars.iter().collect();
     if !['+', '-'].contains(&chars[at])
@@ -240,7 +243,7 @@ fn sign(chars: &[char], at: usize) -> Option<String> {
     Some(put(chars, at, if chars[at] == '+' { "-" } else { "+" })).filter(|_| at > 0 && chars.get(at + 1).is_some())
 }
 
-/// Another variable in place of a single letter, another noun in place of a long word.
+/// The text with the word at index `at` replaced: a single letter by another variable, a long word by a noun.
 fn word(random: &mut Random, chars: &[char], at: usize) -> Option<(&'static str, String)> {
     let letter = |i: usize| chars.get(i).is_some_and(|c| c.is_alphabetic());
     let mut start = at;
@@ -259,7 +262,7 @@ fn word(random: &mut Random, chars: &[char], at: usize) -> Option<(&'static str,
     let join = |with: &str| chars[..start].iter().collect::<String>() + with + &chars[end..].iter().collect::<String>();
     let word: String = chars[start..end].iter().collect();
     if word.len() == 1 {
-        // A letter that only numbers solutions may have any name.
+        // A parameter of solutions (k in `kπ`) or an argument may have any name, so its change makes no difference.
         let free = text.contains("f(") || text.contains("pi") || text.contains('π') || text.contains("in ");
         let other = random.pick(&["u", "v", "w", "q"]);
         let once = text.matches(&*word).count() == 1;

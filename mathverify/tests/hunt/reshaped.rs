@@ -1,12 +1,13 @@
-//! References of public sets whose form is changed: another bracket, index, power, domain, order, mark or scale.
+//! References of public data sets with one change of form: bracket, index, power, domain, order, mark or scale.
 
 use super::{Pair, Random, said};
 
-/// The kinds of changes, in equal shares.
+/// The kinds of changes; a test makes equally many pairs of each.
 pub const KINDS: [&str; 10] =
     ["scale", "denial", "bracket", "index", "power", "domain", "order", "wrapped", "mark", "case"];
 
-/// `reference` with one change of that kind; `None` if it has no place for one that makes a certainly different answer.
+/// A pair of `reference` and its copy with one change of the given kind; `None` if no change of this kind makes an
+/// answer that certainly differs.
 pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<Pair> {
     let text = reference.trim().trim_matches('$').trim();
     if text.is_empty()
@@ -47,6 +48,7 @@ pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<
     Some(Pair { kind, pred: said(random, &pred), gold })
 }
 
+/// The letter with a mark above it; the letter determines which mark.
 fn random_mark(letter: &str) -> String {
     let marks = ["\\bar", "\\hat", "\\vec", "\\tilde"];
     format!("{}{{{letter}}}", marks[letter.bytes().map(usize::from).sum::<usize>() % marks.len()])
@@ -58,7 +60,7 @@ fn plain_number(text: &str) -> bool {
         && text.parse::<f64>().is_ok_and(|n| n > 1.0)
 }
 
-/// An interval whose first end is open instead of closed, or the reverse.
+/// The interval with its left end closed instead of open, or open instead of closed.
 fn bracket(text: &str) -> Option<String> {
     let inner = &text.get(1..text.len() - 1)?;
     let two = inner.matches(',').count() == 1 && !inner.contains(['(', ')', '[', ']', '{', '}']);
@@ -72,9 +74,9 @@ fn bracket(text: &str) -> Option<String> {
     }
 }
 
-/// Another digit behind `_` or `^`.
+/// The text with another digit after one `_` or `^`.
 fn digit_behind(random: &mut Random, text: &str, sign: char) -> Option<String> {
-    // Powers of one and of its roots; a power of a power that cancels.
+    // Left out, since another digit may give the same value: powers of 1 and of its roots, and powers that cancel.
     if ["1^", "1}^", "1)^", "i^", "e^"].iter().any(|one| text.contains(one)) || text.contains("circ") {
         return None;
     }
@@ -92,7 +94,7 @@ fn digit_behind(random: &mut Random, text: &str, sign: char) -> Option<String> {
     Some(format!("{}{new}{}", &text[..at], &text[at + 1..]))
 }
 
-/// The same formula for numbers of two sets.
+/// The formula with two different domains for one of its letters.
 fn domain(random: &mut Random, text: &str, kind: &'static str) -> Option<Pair> {
     let letter = ["n", "k", "x", "a", "m"].into_iter().find(|l| {
         let chars: Vec<char> = text.chars().collect();
@@ -110,7 +112,7 @@ fn domain(random: &mut Random, text: &str, kind: &'static str) -> Option<Pair> {
     Some(Pair { kind, pred: said(random, &with(p)), gold: with(q) })
 }
 
-/// The parts of a tuple, a fraction or a ratio exchanged.
+/// The text with the two parts of a tuple, a fraction or a ratio exchanged.
 fn order(text: &str) -> Option<String> {
     let simple = |s: &str| !s.trim().is_empty() && !s.contains(['{', '}', '(', ')', ',', '[', ']', '/', ':']);
     if let Some((a, b)) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).and_then(|t| t.split_once(',')) {
@@ -128,13 +130,13 @@ fn order(text: &str) -> Option<String> {
     (plain(a) && plain(b) && a != b).then(|| format!("{b}{sign}{a}"))
 }
 
-/// Only digits: two of them that differ are two numbers.
+/// Whether a text has only digits and no leading zero, so that two different such texts are two different numbers.
 fn plain(text: &str) -> bool {
     let text = text.trim();
     !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A plain number, or a formula without relations and lists, in a function or with another term.
+/// A plain number in a function or with another operand, or a formula without relations and lists in a sum.
 fn wrapped(random: &mut Random, text: &str) -> Option<String> {
     if plain_number(text) && text.parse::<f64>().is_ok_and(|n| n > 2.0) {
         let form = random.pick(&[
@@ -184,7 +186,7 @@ fn wrapped(random: &mut Random, text: &str) -> Option<String> {
     formula.then(|| form.replace('@', text))
 }
 
-/// Another letter in place of the only occurrence of a single letter.
+/// The text with a single letter that occurs once replaced by `with` of it.
 fn letter(random: &mut Random, text: &str, with: &dyn Fn(&str) -> String) -> Option<String> {
     let free = ["f(", "g(", "pi", "π", "in ", "text", "mathbb", "begin", "mathrm", "_", "circ"];
     if free.iter().any(|word| text.contains(word)) || text.contains(',') && text.contains('=') {

@@ -1,4 +1,4 @@
-//! One answer in two spellings, equal by construction.
+//! Pairs of one answer in two spellings, which are equal by construction.
 
 use super::{Pair, Random, said};
 
@@ -56,6 +56,7 @@ pub fn pair(random: &mut Random) -> Pair {
     Pair { kind, pred, gold: b }
 }
 
+/// The number with a separator between groups of three digits.
 fn grouped(n: i64, separator: &str) -> String {
     let digits = n.to_string();
     let mut out = String::new();

@@ -1,8 +1,9 @@
-//! Answers with another scale, bracket, index, domain, operator or mark: changes that leave the numbers alone.
+//! Pairs of answers from templates with another scale, bracket, index, domain, operator or mark. Most changes leave the
+//! numbers as they are.
 
 use super::{Pair, Random};
 
-/// Words of which no two scale a number alike, and none leaves it alone.
+/// Words that scale a number, each in a different way.
 const SCALES: [&str; 20] = [
     "dozen",
     "pairs",
@@ -37,7 +38,7 @@ const DENIALS: [&str; 10] = [
     "in thousands",
     "in dozens",
 ];
-/// Texts around a value that do not give it as the answer.
+/// Sentences that contain a value `@` but do not state it as the answer.
 const DENYING: [&str; 12] = [
     "The answer is not @.",
     "It is never @.",
@@ -54,7 +55,7 @@ const DENYING: [&str; 12] = [
 ];
 const DOMAINS: [&str; 6] =
     ["\\mathbb{Z}", "\\mathbb{N}", "\\mathbb{R}", "\\mathbb{Q}", "\\mathbb{C}", "\\mathbb{Z}_{\\ge 0}"];
-/// Signs between two sets or statements, no two alike.
+/// Signs between two sets or groups, each with a different meaning.
 const SETS: [&str; 12] = [
     "\\subset",
     "\\subseteq",
@@ -308,7 +309,7 @@ pub fn pair(random: &mut Random) -> Pair {
             ("operator of a field", p.into(), q.into())
         }
     };
-    // A bare number stays the reference, and so does the side that is no sentence.
+    // A plain number is always the reference, and a denying sentence always the prediction.
     let turned = b.parse::<i64>().is_err() && kind != "denying sentence" && random.chance(2);
     let (pred, gold) = if turned { (b, a) } else { (a, b) };
     let whole = kind == "denying sentence";
