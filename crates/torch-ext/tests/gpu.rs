@@ -102,8 +102,8 @@ fn own_kernels_are_an_argument() {
     let [own, others] = [OWN, GpuKernels::Libtorch].map(|on_gpu| value_and_gradients(&inputs, |x| all(x, on_gpu)));
     assert!(own.iter().zip(&others).all(|(own, other)| own.equal(other)));
     let (_, launched) = emulated(|| value_and_gradients(&inputs, |x| all(x, OWN)));
-    // Two kernels each for the gate and the rotation (forward, backward), two for each of the three chunks of the cross-entropy, and
-    // four for the norm (forward, and three for the gradients).
+    // The gate and the rotation launch two kernels each (forward, backward), the cross-entropy two for each of three chunks,
+    // and the norm four (forward, and three for the gradients).
     assert_eq!(launched, 2 + 2 + 6 + 4);
 }
 
