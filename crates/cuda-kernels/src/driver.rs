@@ -1,4 +1,4 @@
-//! The NVIDIA driver's interface, opened at run time. The types are those of `cuda.h` of CUDA 13.
+//! The CUDA driver API, opened at run time. The types are those of `cuda.h` of CUDA 13.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
@@ -8,14 +8,14 @@ use libloading::Library;
 use crate::KernelError;
 use crate::nvrtc::Architecture;
 
-/// A context, module, function or stream.
+/// A handle to a context, module, function or stream.
 pub type Handle = *mut c_void;
-/// 0 is success.
+/// The result of a call (`CUresult`); 0 is success.
 pub type Status = c_int;
 
 macro_rules! api {
     ($($(#[$doc:meta])* $field:ident = $symbol:literal: ($($argument:ty),*);)*) => {
-        /// The functions that are used. Tests make one of their own.
+        /// The functions of the driver API that this crate uses. Tests pass functions of their own.
         #[derive(Clone, Copy)]
         pub struct Api {
             $($(#[$doc])* pub $field: unsafe extern "C" fn($($argument),*) -> Status,)*
@@ -34,43 +34,43 @@ macro_rules! api {
 }
 
 api! {
-    /// flags
+    /// Arguments: flags.
     init = "cuInit": (c_uint);
-    /// count
+    /// Arguments: count.
     device_count = "cuDeviceGetCount": (*mut c_int);
-    /// device, ordinal
+    /// Arguments: device, ordinal.
     device_get = "cuDeviceGet": (*mut c_int, c_int);
-    /// name, room, device
+    /// Arguments: name, bytes of room for it, device.
     device_name = "cuDeviceGetName": (*mut c_char, c_int, c_int);
-    /// value, attribute, device
+    /// Arguments: value, attribute, device.
     device_attribute = "cuDeviceGetAttribute": (*mut c_int, c_int, c_int);
-    /// context, device
+    /// Arguments: context, device.
     primary_retain = "cuDevicePrimaryCtxRetain": (*mut Handle, c_int);
-    /// context
+    /// Arguments: context.
     set_current = "cuCtxSetCurrent": (Handle);
-    /// module, image
+    /// Arguments: module, image.
     module_load = "cuModuleLoadData": (*mut Handle, *const c_void);
-    /// function, module, name
+    /// Arguments: function, module, name.
     module_function = "cuModuleGetFunction": (*mut Handle, Handle, *const c_char);
-    /// function, grid x y z, block x y z, bytes of shared memory, stream, arguments, extra
+    /// Arguments: function, grid x y z, block x y z, bytes of dynamic shared memory, stream, the kernel's arguments, extra.
     launch = "cuLaunchKernel": (
         Handle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Handle, *mut *mut c_void, *mut *mut c_void
     );
-    /// stream
+    /// Arguments: stream.
     stream_wait = "cuStreamSynchronize": (Handle);
-    /// address, bytes
+    /// Arguments: address, bytes.
     alloc = "cuMemAlloc_v2": (*mut u64, usize);
-    /// address
+    /// Arguments: address.
     free = "cuMemFree_v2": (u64);
-    /// to, from, bytes
+    /// Arguments: destination, source, bytes.
     to_device = "cuMemcpyHtoD_v2": (u64, *const c_void, usize);
-    /// to, from, bytes
+    /// Arguments: destination, source, bytes.
     to_host = "cuMemcpyDtoH_v2": (*mut c_void, u64, usize);
-    /// status, name
+    /// Arguments: status, name.
     error_name = "cuGetErrorName": (Status, *mut *const c_char);
 }
 
-/// Numbers of `CUdevice_attribute`.
+/// Values of `CUdevice_attribute`: number of multiprocessors, and the compute capability.
 const MULTIPROCESSORS: c_int = 16;
 const CAPABILITY_MAJOR: c_int = 75;
 const CAPABILITY_MINOR: c_int = 76;
@@ -78,7 +78,7 @@ const CAPABILITY_MINOR: c_int = 76;
 /// An opened and initialised driver.
 pub struct Driver {
     pub(crate) api: Api,
-    /// Keeps the functions of `api` in memory.
+    /// Keeps the library of the functions in `api` loaded.
     _library: Option<Library>,
 }
 
@@ -86,12 +86,12 @@ impl Driver {
     /// Opens `libcuda.so.1`, which the driver's installation provides.
     ///
     /// # Errors
-    /// When there is none, or it finds no GPU.
+    /// When there is no such library, or `cuInit` fails (for example because there is no GPU).
     pub fn open() -> Result<Self, KernelError> {
         Self::open_at(Path::new("libcuda.so.1"))
     }
 
-    /// The same with another file.
+    /// Opens the driver library at `path`.
     ///
     /// # Errors
     /// As [`Driver::open`].
@@ -105,10 +105,10 @@ impl Driver {
         Ok(driver)
     }
 
-    /// With functions of one's own.
+    /// Makes a driver from the functions in `api`.
     ///
     /// # Errors
-    /// When `init` does not succeed.
+    /// When `init` fails.
     pub fn of(api: Api) -> Result<Self, KernelError> {
         let driver = Self { api, _library: None };
         driver.init()?;
@@ -116,7 +116,7 @@ impl Driver {
     }
 
     fn init(&self) -> Result<(), KernelError> {
-        // SAFETY: the only flags that exist are 0.
+        // SAFETY: `flags` must be 0.
         self.check("cuInit", unsafe { (self.api.init)(0) })
     }
 
@@ -138,10 +138,10 @@ impl Driver {
         Err(KernelError::Driver { call, name, code })
     }
 
-    /// GPUs that the driver shows to this process (`CUDA_VISIBLE_DEVICES`).
+    /// Number of GPUs that the driver shows to this process (see `CUDA_VISIBLE_DEVICES`).
     ///
     /// # Errors
-    /// Those of the driver.
+    /// When the driver reports an error.
     pub fn devices(&self) -> Result<u32, KernelError> {
         let mut count = 0;
         // SAFETY: `count` is written.
@@ -149,10 +149,10 @@ impl Driver {
         Ok(u32::try_from(count).unwrap_or(0))
     }
 
-    /// A GPU's name, architecture and number of multiprocessors.
+    /// The name, architecture and number of multiprocessors of GPU number `index`.
     ///
     /// # Errors
-    /// Those of the driver; there is no GPU of this number.
+    /// When there is no GPU of this number, or the driver reports another error.
     pub fn device(&self, index: u32) -> Result<(String, Architecture, u32), KernelError> {
         let device = self.handle(index)?;
         let attribute = |which: c_int| {
@@ -180,7 +180,7 @@ impl Driver {
         Ok(device)
     }
 
-    /// The GPU's primary context, the one that libtorch uses.
+    /// The primary context of GPU number `index`. libtorch uses the same context.
     pub(crate) fn context(&self, index: u32) -> Result<Handle, KernelError> {
         let device = self.handle(index)?;
         let mut context = std::ptr::null_mut();

@@ -1,17 +1,17 @@
-//! What can go wrong, each as one sentence.
+//! The error type of the crate. Each error is one sentence.
 
 use std::path::PathBuf;
 
 /// An error of compiling or launching a kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// No `libnvrtc.so.13` anywhere.
+    /// There is no `libnvrtc.so.13`.
     #[error(
         "no libnvrtc.so.13, which compiles kernels for a GPU ({looked}): run `cargo xtask setup --cuda`, or set HERD_NVRTC to \
          the file of a PyTorch 2.11 installation (nvidia/cu13/lib)"
     )]
     NoNvrtc {
-        /// The places, as text.
+        /// The places that were searched.
         looked: String,
     },
     /// A library cannot be opened, or lacks a function.
@@ -22,48 +22,48 @@ pub enum KernelError {
         /// The dynamic linker's message.
         reason: String,
     },
-    /// No driver.
+    /// The NVIDIA driver cannot be opened.
     #[error("no NVIDIA driver: {reason}")]
     NoDriver {
         /// The dynamic linker's message.
         reason: String,
     },
-    /// NVRTC refused a program.
+    /// NVRTC reports an error in a program.
     #[error("NVRTC {version} does not compile the kernels for {architecture} ({reason}): {log}")]
     Compile {
         /// NVRTC's version.
         version: String,
-        /// The architecture, as `sm_90`.
+        /// The architecture, for example `sm_90`.
         architecture: String,
         /// NVRTC's name of the error.
         reason: String,
-        /// Its messages.
+        /// The compiler's messages.
         log: String,
     },
     /// A call of the driver failed.
     #[error("{call}: the NVIDIA driver answers {name} ({code})")]
     Driver {
-        /// The function.
+        /// The driver function that failed.
         call: &'static str,
         /// The driver's name of the error.
         name: String,
-        /// Its number.
+        /// The number of the error.
         code: i32,
     },
-    /// The emulation found a fault.
+    /// The emulation found an error, or there is no kernel of this name.
     #[error("{kernel}: {reason}")]
     Emulation {
         /// The kernel.
         kernel: String,
-        /// The fault.
+        /// What is wrong.
         reason: String,
     },
-    /// The cache folder.
+    /// The cache folder cannot be found or written to.
     #[error("{}: {reason}", path.display())]
     Cache {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's message.
         reason: String,
     },
 }

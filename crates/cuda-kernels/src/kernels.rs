@@ -1,4 +1,4 @@
-//! The kernels of one GPU: its module, and launches.
+//! Loads the compiled kernels on a GPU and launches them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,30 +15,31 @@ use crate::{KernelError, Origin, compiled, source};
 pub struct Kernels {
     driver: Driver,
     context: usize,
-    /// Addresses of the driver's functions, by kernel.
+    /// `CUfunction` handles by kernel name.
     functions: HashMap<String, usize>,
     limits: Limits,
-    /// What was loaded, for reports.
+    /// The GPU's architecture, for reports.
     pub architecture: Architecture,
-    /// Whether the image was compiled or read.
+    /// Whether the image was compiled now or read from the cache folder, for reports.
     pub origin: Origin,
 }
 
 impl Kernels {
-    /// Compiles the kernels for a GPU of this process, or reads them from `cache`, and loads them into its primary context.
+    /// Compiles the kernels for GPU number `device` of this process, or reads them from the folder `cache`, and loads them into the
+    /// GPU's primary context.
     ///
     /// # Errors
-    /// When there is no such GPU, or NVRTC or the driver refuses something.
+    /// When there is no such GPU, or NVRTC or the driver reports an error.
     pub fn load(driver: Driver, nvrtc: &Nvrtc, device: u32, cache: &Path) -> Result<Self, KernelError> {
         let (_, architecture, _) = driver.device(device)?;
         let (image, origin, _) = compiled(nvrtc, architecture, cache)?;
         Self::of_image(driver, &image, origin, device)
     }
 
-    /// The same with an image.
+    /// Loads a compiled image into the primary context of GPU number `device`.
     ///
     /// # Errors
-    /// Those of the driver.
+    /// When the driver reports an error.
     pub fn of_image(driver: Driver, image: &Image, origin: Origin, device: u32) -> Result<Self, KernelError> {
         let (_, architecture, multiprocessors) = driver.device(device)?;
         let context = driver.context(device)?;
@@ -65,19 +66,20 @@ impl Kernels {
         Ok(Self { driver, context: context as usize, functions, limits, architecture, origin })
     }
 
-    /// What a launch may take.
+    /// The limits with which launches for this GPU are planned.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Puts a launch behind what is on `stream` already (0: the default stream), and returns at once.
+    /// Launches a kernel on `stream` (0: the default stream) and returns without waiting for it.
     ///
     /// # Errors
-    /// Those of the driver.
+    /// When there is no kernel of this name, or the driver reports an error.
     ///
     /// # Safety
-    /// Addresses are of this GPU's memory, of the sizes that the kernel reads and writes, and stay valid until it has run.
+    /// The addresses in `launch` are of this GPU's memory, of the sizes that the kernel reads and writes, and stay valid until the
+    /// kernel has run.
     pub unsafe fn launch(&self, launch: &Launch, stream: u64) -> Result<(), KernelError> {
         let function = self.functions.get(&launch.kernel).ok_or_else(|| KernelError::Emulation {
             kernel: launch.kernel.clone(),
@@ -89,7 +91,7 @@ impl Kernels {
         let none = std::ptr::null_mut();
         // SAFETY: a function of a loaded module; as many values as it has arguments, read before the call returns.
         unsafe {
-            // A thread of autograd may have no context yet.
+            // The backward pass runs in threads of libtorch's autograd, which may have no current context yet.
             let api = &self.driver.api;
             self.driver.check("cuCtxSetCurrent", (api.set_current)(self.context as Handle))?;
             let status = (api.launch)(
@@ -110,14 +112,14 @@ impl Kernels {
     }
 }
 
-/// A GPU with memory of its own, for [`crate::check`]: no libtorch is needed.
+/// A GPU whose memory comes from the driver, for [`crate::check`] without libtorch.
 pub struct Gpu {
     kernels: Kernels,
     memory: RefCell<Vec<u64>>,
 }
 
 impl Gpu {
-    /// On loaded kernels.
+    /// Makes a machine from loaded kernels.
     #[must_use]
     pub fn new(kernels: Kernels) -> Self {
         Self { kernels, memory: RefCell::default() }
@@ -163,7 +165,7 @@ impl Machine for Gpu {
 
     fn clear(&self) {
         for address in self.memory.borrow_mut().drain(..) {
-            // SAFETY: from cuMemAlloc, freed once. A failure here leaves memory behind until the process ends.
+            // SAFETY: from cuMemAlloc, freed once. If this fails, the memory stays allocated until the process ends.
             unsafe { (self.kernels.driver.api.free)(address) };
         }
     }

@@ -1,19 +1,19 @@
-//! A launch: a kernel's name, how many blocks of how many threads, and its arguments.
+//! A kernel launch: the kernel's name, grid and block sizes, and arguments.
 
-/// The type of the tensors.
+/// The element type of the tensors of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
-    /// 32-bit
+    /// float32
     F32,
     /// bfloat16
     Bf16,
 }
 
 impl Element {
-    /// Both.
+    /// Both types.
     pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
 
-    /// The name in a kernel's.
+    /// The suffix in a kernel's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -22,7 +22,7 @@ impl Element {
         }
     }
 
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
@@ -31,7 +31,7 @@ impl Element {
         }
     }
 
-    /// Elements in 16 bytes, which a thread reads at once.
+    /// Elements in 16 bytes, the widest access of a thread.
     pub(crate) fn widest(self) -> i64 {
         16 / self.bytes() as i64
     }
@@ -40,7 +40,7 @@ impl Element {
 /// One argument of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Argument {
-    /// A pointer to the GPU's memory; 0 is null.
+    /// A pointer to memory of the GPU (or of the emulation); 0 is null.
     Address(u64),
     /// A 64-bit integer.
     Long(i64),
@@ -49,13 +49,13 @@ pub enum Argument {
 }
 
 impl Argument {
-    /// Its bytes, the first ones of 8.
+    /// The argument's bytes: the first 8 or 4 bytes of the result in memory.
     #[must_use]
     pub fn bits(self) -> u64 {
         match self {
             Self::Address(address) => address,
             Self::Long(number) => number.cast_unsigned(),
-            // The bytes of a float stand first on a little-endian machine, which every machine with CUDA is.
+            // On a little-endian machine, as every machine with CUDA is, the 4 bytes of the float come first.
             Self::Float(number) => u64::from(number.to_bits()),
         }
     }
@@ -64,31 +64,31 @@ impl Argument {
 /// One launch of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
-    /// The kernel.
+    /// Name of the kernel, with the suffix of the element type.
     pub kernel: String,
-    /// Blocks, in two directions.
+    /// Number of blocks, x and y.
     pub grid: [u32; 2],
-    /// Threads of a block, in two directions.
+    /// Threads per block, x and y.
     pub block: [u32; 2],
-    /// Arguments, in the kernel's order.
+    /// Arguments, in the order of the kernel's parameters.
     pub arguments: Vec<Argument>,
 }
 
-/// What a launch may take of a GPU.
+/// Limits of the launches on a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Blocks of a kernel whose blocks go on to further rows. Enough to keep every multiprocessor busy.
+    /// Most blocks of a launch whose blocks loop over rows. Enough to keep every multiprocessor busy.
     pub blocks: u32,
 }
 
 impl Limits {
-    /// For a GPU of so many multiprocessors: 16 blocks of 128 threads fill one.
+    /// Limits for a GPU with this number of multiprocessors: 16 blocks each, because 16 blocks of 128 threads fill one.
     #[must_use]
     pub fn of(multiprocessors: u32) -> Self {
         Self { blocks: multiprocessors.max(1) * 16 }
     }
 
-    /// Blocks for `count` pieces of work: one each up to the limit.
+    /// Number of blocks for `count` units of work: one per unit, up to the limit.
     pub(crate) fn blocks_for(self, count: i64) -> u32 {
         u32::try_from(count).unwrap_or(u32::MAX).min(self.blocks)
     }

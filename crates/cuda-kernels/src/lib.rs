@@ -1,13 +1,13 @@
-//! CUDA kernels as text: compiled for a GPU's architecture at run time by NVRTC, launched through the driver's interface, and
-//! run on a processor by an emulation of blocks and threads behind the same text. Needs neither libtorch, nor CUDA's headers,
-//! nor `nvcc`; NVRTC and the driver are opened at run time.
+//! CUDA kernels as source text. NVRTC compiles them for a GPU's architecture at run time, and the driver API launches them. For
+//! tests, an emulation of blocks and threads runs the same text on a CPU. The crate needs neither libtorch, nor CUDA's headers,
+//! nor `nvcc`; it opens NVRTC and the driver at run time.
 //!
 //! - [`source`]: the text of the kernels (`cuda/`) and their names.
-//! - [`ops`], [`decoding`]: each operation's launches: kernel, grid, block, arguments.
-//! - [`Nvrtc`], [`compiled`]: compilation, and results kept in the cache folder.
-//! - [`Driver`], [`Kernels`]: a GPU's module and launches on a stream.
-//! - [`Emulator`]: the same launches on the processor.
-//! - [`check`]: every kernel's values and gradients held against float64, on either.
+//! - [`ops`], [`decoding`]: the launches of each operation: kernel, grid, block, arguments.
+//! - [`Nvrtc`], [`compiled`]: compilation, and the cache of compiled kernels.
+//! - [`Driver`], [`Kernels`]: the loaded kernels of a GPU, and launches on a stream.
+//! - [`Emulator`]: the same launches on the CPU.
+//! - [`check`]: compares every kernel's values and gradients with float64 formulas, in the emulation or on a GPU.
 
 pub mod check;
 pub mod decoding;

@@ -1,6 +1,6 @@
-//! The text of the kernels. One program holds them all, since compiling it takes a few seconds.
+//! The text of the kernels. All kernels are one NVRTC program, which takes a few seconds to compile.
 
-/// Everything that NVRTC compiles, in this order.
+/// The whole program that NVRTC compiles.
 pub const TEXT: &str = concat!(
     include_str!("../cuda/common.cuh"),
     include_str!("../cuda/cross_entropy.cu"),
@@ -11,7 +11,7 @@ pub const TEXT: &str = concat!(
     include_str!("../cuda/silu_gate.cu"),
 );
 
-/// The names of the kernels without the type's (`_f32`, `_bf16`).
+/// The names of the kernels without the suffix of the element type (`_f32`, `_bf16`).
 pub const KERNELS: [&str; 14] = [
     "cross_entropy",
     "paged_attention",
