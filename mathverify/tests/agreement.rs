@@ -87,7 +87,7 @@ fn other_graders_tests() {
 #[test]
 fn latex2sympy_pairs() {
     let Some(table) = judge("latex2sympy2_ext.jsonl", &Options::default()) else { return };
-    // Logarithms without a base, and `[x]`, are not equal to `\\ln x` and `x` here.
+    // Here, a logarithm without a base does not equal `\ln x`, and `[x]` does not equal `x`.
     assert!(table.true_equal >= 966, "{} equal", table.true_equal);
 }
 

@@ -1,4 +1,4 @@
-//! Lists, sets and tuples.
+//! Compares lists, finite sets and tuples.
 
 use super::{all_equal, compare_exprs};
 use crate::ast::Expr;

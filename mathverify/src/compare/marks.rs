@@ -16,7 +16,7 @@ pub(super) fn conflict(pred: &str, gold: &str) -> Option<&'static str> {
     if plain(pred) && plain(gold) {
         return None;
     }
-    // `5 million` is a number.
+    // Rewriting makes `5 million` a number, without a scaling word.
     if scales(&parse::respelled(pred)) != scales(&parse::respelled(gold)) || changing(pred) != changing(gold) {
         return Some(words::MEANING);
     }

@@ -1,4 +1,4 @@
-//! Matrices and vectors, with their sums, products and determinants.
+//! Compares matrices and vectors; evaluates their sums, products, powers, determinants and transposes.
 
 use super::all_equal;
 use crate::ast::{Expr, Func};

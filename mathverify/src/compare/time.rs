@@ -49,7 +49,8 @@ fn read(text: &str) -> Option<Time> {
     }
 }
 
-/// Compares two times of day; `None` if a side is not one, or if neither states its half of the day.
+/// Compares two times of day; `None` if a side is no time of day, if a side's half of the day is not known, or if both
+/// sides may be ratios.
 pub(super) fn compare(pred: &str, gold: &str) -> Option<Outcome> {
     let (p, g) = (read(pred)?, read(gold)?);
     if !p.half || !g.half || !(p.said || g.said) {
@@ -81,7 +82,7 @@ mod tests {
         for (a, b) in [("6 am", "6 pm"), ("6:30 PM", "16:30"), ("12 am", "noon"), ("at 6 am", "at 6 pm")] {
             assert_eq!(equal(a, b), Some(false), "{a} = {b}");
         }
-        // 3:00 may be either, and 2:3 may be a ratio.
+        // `3:00` may be in either half of the day, and `15:20` may be a ratio.
         for (a, b) in [("3:00", "3:00 pm"), ("6", "6 pm"), ("4:15", "4:15"), ("15:20", "18:24")] {
             assert_eq!(equal(a, b), None, "{a} = {b}");
         }

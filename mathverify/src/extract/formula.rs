@@ -1,4 +1,4 @@
-//! The last formula or number of a text.
+//! Finds the formulas of a text, and the last formula or number.
 
 use std::ops::Range;
 

@@ -34,9 +34,9 @@ pub use split::split;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepStatus {
-    /// Checked and true; for a step: at least one claim, and all are true.
+    /// Checked and true; for a step: at least one claim is true and none is wrong.
     Correct,
-    /// Checked and false.
+    /// Checked and false; for a step: at least one claim is false.
     Wrong,
     /// Not decided; for a step: no claim was decided.
     NotCheckable,

@@ -23,7 +23,7 @@ const MAX_EQUATIONS: usize = 60;
 
 /// An equation in one variable.
 struct Equation {
-    /// The variable.
+    /// The name of the variable.
     name: String,
     /// Left side minus right side.
     difference: Expr,

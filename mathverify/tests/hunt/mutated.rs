@@ -161,7 +161,7 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
         let other = FUNCTIONS[random.pick(&others)];
         return Some(format!("{}{other}{}", &text[..text.len() - rest.len()], &rest[function.len()..]));
     }
-    // A sum becomes a product; 2 + 2 = 2 · 2 is the only pair of integers with an equal sum and product.
+    // A sum becomes a product, or the reverse; 2 and 2 are the only positive integers with equal sum and product.
     let side = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(|c| c.is_alphanumeric());
     let sum = ['+', '*', '/'].contains(&chars[at]) && side(at.checked_sub(1)) && side(Some(at + 1));
     if !sum || text.contains(['\\', '^', '1', '|', '(', ',']) || text.contains("2+2") || text.contains("2*2") {
