@@ -1,79 +1,79 @@
-//! The launches of generation: attention over keys and values in pages, and the choice of a token. Addresses are of contiguous
-//! tensors; no launch is made where there is nothing to do.
+//! The launches of generation: paged attention and token sampling. As in [`crate::ops`], each struct holds the addresses of
+//! contiguous tensors and the sizes; `plan` returns the launches, none if there is nothing to compute.
 
 use crate::launch::{Argument, Element, Launch, Limits};
 use crate::ops::{ceil, launch};
 
 use Argument::{Address, Float, Long};
 
-/// Threads of a block of attention: `attention_warps` in `cuda/paged_attention.cu`.
+/// Threads per block of attention: 32 times `attention_warps` in `cuda/paged_attention.cu`.
 const ATTENTION_THREADS: u32 = 128;
-/// Elements of a head that a thread holds: `lane_width` there.
+/// Elements of a head that a thread holds: `lane_width` in `cuda/paged_attention.cu`.
 const LANE_WIDTH: i64 = 8;
-/// Heads that share a block where they share keys: the `G` of `paged_attention`.
+/// Query heads per block, if several query heads share a KV head: the `G` of the kernel `paged_attention`.
 const TILE_HEADS: i64 = 4;
 
-/// Attention of one query a sequence over keys and values in pages, with grouped heads.
+/// Paged attention for decoding: one query per sequence over a paged KV cache, with grouped query heads.
 #[derive(Debug, Clone, Copy)]
 pub struct PagedAttention {
-    /// Of queries, keys, values and results.
+    /// Element type of queries, keys, values and results.
     pub element: Element,
     /// `[rows, heads, width]`
     pub q: u64,
     /// `[pages, page_tokens, kv_heads, width]`
     pub keys: u64,
-    /// As the keys
+    /// Same shape as the keys
     pub values: u64,
-    /// `[rows, pages_each]` int32: the pages of each sequence
+    /// `[rows, pages_each]` int32: the page numbers of each sequence
     pub table: u64,
-    /// `[rows]` int32: keys of each sequence; 0 gives a result of 0
+    /// `[rows]` int32: number of keys of each sequence; without keys the result is 0
     pub lengths: u64,
     /// `[rows, heads, width]`, written
     pub out: u64,
-    /// `[rows, heads, parts, width]` float32, working memory; not used where there is one part
+    /// `[rows, heads, parts, width]` float32, working memory; not used if there is only one part
     pub sums: u64,
-    /// `[rows, heads, parts, 2]` float32, working memory; not used where there is one part
+    /// `[rows, heads, parts, 2]` float32, working memory; not used if there is only one part
     pub softs: u64,
-    /// Sequences.
+    /// Number of sequences.
     pub rows: i64,
-    /// Heads of queries, a multiple of `kv_heads`.
+    /// Number of query heads, a multiple of `kv_heads`.
     pub heads: i64,
-    /// Heads of keys and values.
+    /// Number of KV heads.
     pub kv_heads: i64,
     /// Elements of a head: see [`PagedAttention::fits`].
     pub width: i64,
-    /// Pages of a row of the table.
+    /// Pages per row of the table.
     pub pages_each: i64,
-    /// Tokens of a page, a power of two.
+    /// Tokens per page, a power of two.
     pub page_tokens: i64,
-    /// A query sees this many of the last keys; 0: all.
+    /// A query attends to at most this many of the last keys; 0: all.
     pub window: i64,
-    /// Keys of a part. It decides in which order sums are taken, so that it is the same for all batches.
+    /// Keys per part. It decides the order of the sums, so use the same value for all batches to get the same bits.
     pub split: i64,
-    /// The largest of the lengths.
+    /// The largest of the lengths, or an upper bound.
     pub longest: i64,
     /// Factor of the scores.
     pub scale: f32,
 }
 
 impl PagedAttention {
-    /// Keys of a part: few enough that one long sequence keeps a GPU busy, enough that parts cost little memory traffic (3% of
-    /// that of the keys and values for four heads a key).
+    /// Keys per part: few enough that one long sequence keeps a GPU busy, and enough that the parts cost little memory traffic (3%
+    /// of that of the keys and values, with four query heads per KV head).
     pub const SPLIT: i64 = 256;
 
-    /// Whether heads of these numbers and this width can be computed.
+    /// Whether the kernels support these numbers of heads and this width.
     #[must_use]
     pub fn fits(heads: i64, kv_heads: i64, width: i64) -> bool {
         (1..=32 * LANE_WIDTH).contains(&width) && kv_heads > 0 && heads % kv_heads == 0
     }
 
-    /// Parts of the longest sequence, at least 1.
+    /// Number of parts of the longest sequence, at least 1.
     #[must_use]
     pub fn parts(longest: i64, split: i64) -> i64 {
         ceil(longest, split).max(1)
     }
 
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let Self { element, rows, heads, kv_heads, width, window, split, .. } = *self;
@@ -107,38 +107,38 @@ impl PagedAttention {
     }
 }
 
-/// The choice of a token from logits: see `cuda/sample.cu`.
+/// Token sampling from logits: see `cuda/sample.cu`.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// Of the logits.
+    /// Element type of the logits.
     pub element: Element,
-    /// `[rows, vocab]`
+    /// Logits, `[rows, vocab]`
     pub z: u64,
-    /// `[rows, 5]` float64: temperature, top-k, top-p, min-p, point from [0, 1)
+    /// `[rows, 5]` float64: temperature, top-k, top-p, min-p, uniform random number from [0, 1)
     pub parameters: u64,
     /// `[rows, ` [`Sample::sums`] `]` float64, working memory
     pub sums: u64,
-    /// `[rows, 2]` int64, written: the token, or -1 where a logit is not finite; the bits of its log-probability (float32)
+    /// `[rows, 2]` int64, written: the token, or -1 if a logit is not finite; the bits of its log-probability (float32)
     pub chosen: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Logits of a row, [`Sample::MOST`] at most.
+    /// Logits per row, at most [`Sample::MOST`].
     pub vocab: i64,
 }
 
 impl Sample {
-    /// Largest vocabulary: weights of so many tokens add up without overflow.
+    /// Largest vocabulary: the sum of this many weights, in units of 2^-44, does not overflow 64 bits.
     pub const MOST: i64 = 1 << 19;
-    /// Numbers of a row's parameters.
+    /// Number of parameters per row.
     pub const PARAMETERS: i64 = 5;
 
-    /// Numbers of working memory of a row.
+    /// Number of float64 values of working memory per row.
     #[must_use]
     pub fn sums(vocab: i64) -> i64 {
         ceil(vocab, 512)
     }
 
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let Self { element, rows, vocab, .. } = *self;
@@ -187,7 +187,7 @@ mod tests {
         let one = attention(10, 256).plan(LIMITS);
         assert_eq!((one.len(), one[0].grid, one[0].block), (1, [3 * 2 * 2, 1], [128, 1]));
         assert_eq!(one[0].kernel, "paged_attention_bf16");
-        // 16 threads have 8 elements each; pages are of 2^4 tokens.
+        // 16 threads hold a head of 80 elements, 8 each; a page has 2^4 tokens.
         assert_eq!(one[0].arguments[16], Long(16));
         assert_eq!(one[0].arguments[13], Long(4));
         let two = attention(10, 257).plan(LIMITS);
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!((two[1].kernel.as_str(), two[1].grid, two[1].block), ("merge_parts_bf16", [30, 1], [128, 1]));
         assert_eq!(two[1].arguments.last(), Some(&Long(2)));
         assert_eq!(attention(2, 0).plan(LIMITS)[0].kernel, "paged_attention_single_bf16");
-        // Elements of 2 bytes are read one by one where 16 bytes would be no multiple of them.
+        // Elements are read one by one if the width or an address is not a multiple of 16 bytes.
         for narrow in
             [PagedAttention { width: 84, ..attention(10, 0) }, PagedAttention { keys: 34, ..attention(10, 0) }]
         {

@@ -1,4 +1,4 @@
-//! The kernels on this processor (`emulation/`).
+//! Runs the kernels on the CPU, in the emulation of `emulation/`.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -20,21 +20,22 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Bytes behind each piece of memory, which no kernel may change.
+/// Guard bytes after each allocation, which no kernel may change.
 const GUARD: usize = 64;
-/// Their value.
+/// The value of the guard bytes.
 const UNTOUCHED: u8 = 0xa5;
 
-/// A GPU of one multiprocessor on this processor. Its "memory" is this process's, with a guard behind every piece.
+/// An emulated GPU. Its memory is memory of this process, with guard bytes after every allocation.
 pub struct Emulator {
     order: u64,
     blocks: u32,
-    /// Of 16-byte words, so that addresses are aligned; with the length in bytes.
+    /// Allocations and their lengths in bytes, without the guard. 16-byte words, so that addresses are aligned.
     memory: RefCell<Vec<(Vec<u128>, usize)>>,
 }
 
 impl Emulator {
-    /// With warps and lanes in an order: 0 ascending, 1 descending, any other a mixture; and so many blocks at most.
+    /// `order` is the order in which warps and lanes run: 0 ascending, 1 descending (blocks too), any other value a permutation that
+    /// depends on it. `blocks` is the limit of [`Limits`].
     #[must_use]
     pub fn new(order: u64, blocks: u32) -> Self {
         Self { order, blocks, memory: RefCell::default() }
@@ -43,10 +44,10 @@ impl Emulator {
     /// Runs a launch.
     ///
     /// # Errors
-    /// When threads do not meet at a barrier or a shuffle, or there is no such kernel.
+    /// When the threads of a block or warp do not all reach a barrier or shuffle, or there is no such kernel, grid or block.
     ///
     /// # Safety
-    /// Addresses are of memory of this process, of the sizes that the kernel reads and writes.
+    /// The addresses are of memory of this process, of the sizes that the kernel reads and writes.
     pub unsafe fn run(&self, launch: &Launch) -> Result<(), KernelError> {
         let fault = |reason: String| KernelError::Emulation { kernel: launch.kernel.clone(), reason };
         let name = CString::new(launch.kernel.as_str()).map_err(|error| fault(error.to_string()))?;

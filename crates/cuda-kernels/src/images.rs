@@ -1,4 +1,4 @@
-//! Compiled kernels in the cache folder, by digest: of the text, the options and NVRTC's version.
+//! The cache of compiled kernels. A file's name contains a digest of the text, the options and NVRTC's version.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,14 +18,14 @@ pub enum Origin {
     Cache,
 }
 
-/// Bytes of the digest of the image at the start of a file.
+/// Length of the SHA-256 digest of the image at the start of a file, in bytes.
 const DIGEST: usize = 32;
 
-/// The kernels for an architecture: from `folder` if an intact image of the same text, options and NVRTC is there; else
-/// compiled, and kept there. A damaged file is compiled and written again.
+/// The compiled kernels for an architecture, their origin, and their file. Reads them from `folder` if it has an intact image
+/// of the same text, options and NVRTC version; otherwise compiles them and writes the file. A damaged file is replaced.
 ///
 /// # Errors
-/// When NVRTC refuses the program, or `folder` cannot be written to.
+/// When NVRTC reports an error in the program, or `folder` cannot be written to.
 pub fn compiled(
     nvrtc: &Nvrtc,
     architecture: Architecture,
@@ -52,14 +52,14 @@ fn name(options: &[String], version: &str, form: Form) -> String {
     format!("kernels-{digest}.{ending}")
 }
 
-/// The image of an intact file.
+/// The image in a file; `None` if there is no file or its digest is wrong.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
     let (digest, image) = bytes.split_at_checked(DIGEST)?;
     (Sha256::digest(image).as_slice() == digest).then(|| image.to_vec())
 }
 
-/// The file gets its name when it is complete.
+/// Writes digest and image to a temporary file, and renames it when it is complete.
 fn write(path: &Path, image: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;

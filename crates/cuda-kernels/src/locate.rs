@@ -1,24 +1,24 @@
-//! Where NVRTC is.
+//! Finds the NVRTC library.
 
 use std::path::{Path, PathBuf};
 
 use crate::KernelError;
 
-/// The library's name, of CUDA 13.
+/// The file name of CUDA 13's NVRTC.
 pub(crate) const NAME: &str = "libnvrtc.so.13";
 
-/// Where `cargo xtask test` places NVRTC of the pinned wheel.
+/// Path at which `cargo xtask test` places NVRTC from the pinned Python wheel.
 #[must_use]
 pub fn nvrtc_in_cache() -> Option<PathBuf> {
     pinned::cache_dir().ok().map(|cache| cache.join("nvrtc/13.0.88").join(NAME))
 }
 
-/// The NVRTC to use: the file that `HERD_NVRTC` names; the one that belongs to the libtorch whose `libtorch_cuda.so` lies in
-/// `cuda_folder` (`../../nvidia/cu13/lib`, in a Python environment and in `.libtorch` alike); the pinned one of the cache
-/// folder.
+/// Path of the NVRTC library, the first of: the file that `HERD_NVRTC` names; the library beside the libtorch whose
+/// `libtorch_cuda.so` is in `cuda_folder` (in `../../nvidia/cu13/lib`, both in a Python environment and in `.libtorch`); the
+/// pinned library in the cache folder.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no such file, or `HERD_NVRTC` names none.
 pub fn find_nvrtc(cuda_folder: Option<&Path>) -> Result<PathBuf, KernelError> {
     let named = std::env::var_os("HERD_NVRTC").filter(|value| !value.is_empty()).map(PathBuf::from);
     find(named, cuda_folder, nvrtc_in_cache())

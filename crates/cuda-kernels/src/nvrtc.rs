@@ -1,4 +1,4 @@
-//! NVRTC, NVIDIA's compiler as a library, opened at run time. It needs no GPU.
+//! NVRTC, NVIDIA's run-time compiler library, opened at run time. It needs no GPU.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
@@ -11,9 +11,9 @@ use crate::KernelError;
 /// A GPU's compute capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Architecture {
-    /// 9 of `sm_90`
+    /// Major number: 9 for `sm_90`.
     pub major: u32,
-    /// 0 of `sm_90`
+    /// Minor number: 0 for `sm_90`.
     pub minor: u32,
 }
 
@@ -23,21 +23,21 @@ impl fmt::Display for Architecture {
     }
 }
 
-/// What a compiled program consists of.
+/// The form of a compiled program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Machine code of one architecture.
+    /// Machine code for one architecture.
     Cubin,
-    /// Intermediate code, which the driver compiles for a GPU that is newer than NVRTC.
+    /// Intermediate code (PTX), which the driver compiles for a GPU that is newer than NVRTC.
     Ptx,
 }
 
 /// A compiled program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// What it consists of.
+    /// Machine code or PTX.
     pub form: Form,
-    /// What the driver loads.
+    /// The bytes that the driver loads; PTX ends with NUL.
     pub bytes: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ type Status = c_int;
 type Text = *const c_char;
 type Texts = *const Text;
 
-/// The functions that are used; see `nvrtc.h`.
+/// The functions of NVRTC that this crate uses; see `nvrtc.h`.
 struct Api {
     version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status,
     error_string: unsafe extern "C" fn(Status) -> Text,
@@ -69,9 +69,9 @@ pub struct Nvrtc {
     path: PathBuf,
     version: (i32, i32),
     architectures: Vec<u32>,
-    /// Keeps the functions of `api` in memory.
+    /// Keeps the library of the functions in `api` loaded.
     _library: Library,
-    /// Its second half, where it lies beside it.
+    /// `libnvrtc-builtins.so`, if it is in the same folder.
     _builtins: Option<Library>,
 }
 
@@ -82,8 +82,8 @@ impl Nvrtc {
     /// When it cannot be opened or lacks a function.
     pub fn open(path: &Path) -> Result<Self, KernelError> {
         let trouble = |reason: String| KernelError::Library { path: path.to_owned(), reason };
-        // NVRTC opens its second half by name alone and has no search path, so that it finds it only where it is loaded
-        // already or on LD_LIBRARY_PATH.
+        // NVRTC opens libnvrtc-builtins.so by file name, without a search path. It finds that library only if it is already loaded
+        // or on LD_LIBRARY_PATH, so it is loaded here first.
         let builtins = match builtins_beside(path) {
             // SAFETY: its initialisers have no precondition.
             Some(file) => Some(
@@ -117,7 +117,7 @@ impl Nvrtc {
         };
         let (mut major, mut minor, mut count) = (0, 0, 0);
         let mut numbers = Vec::new();
-        // SAFETY: pointers to live numbers, and to as many as NVRTC says that it writes.
+        // SAFETY: pointers to live numbers; `numbers` has as many as NVRTC says that it writes.
         let status = unsafe {
             let first = (api.version)(&raw mut major, &raw mut minor);
             let second = (api.architecture_count)(&raw mut count);
@@ -139,20 +139,20 @@ impl Nvrtc {
         })
     }
 
-    /// `13.0`
+    /// NVRTC's version, for example `13.0`.
     #[must_use]
     pub fn version(&self) -> String {
         format!("{}.{}", self.version.0, self.version.1)
     }
 
-    /// Where it was opened from.
+    /// Path of the opened library.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The options and the form for an architecture: machine code for one that this NVRTC knows; for a newer one the
-    /// intermediate code of the newest that it knows.
+    /// The compiler options and the form for an architecture: machine code if this NVRTC knows the architecture; otherwise PTX
+    /// for the newest known architecture that is older.
     pub(crate) fn options(&self, architecture: Architecture) -> (Vec<String>, Form) {
         options(&self.architectures, architecture)
     }
@@ -160,7 +160,7 @@ impl Nvrtc {
     /// Compiles `text` for an architecture.
     ///
     /// # Errors
-    /// When NVRTC refuses the program: with its messages.
+    /// When NVRTC reports an error in the program; the error contains the compiler's messages.
     pub fn compile(&self, text: &str, architecture: Architecture) -> Result<Image, KernelError> {
         let (options, form) = self.options(architecture);
         let failed = |status: Status, log: String| KernelError::Compile {
@@ -204,7 +204,7 @@ impl Nvrtc {
     }
 }
 
-/// `libnvrtc-builtins.so.VERSION` in the folder of NVRTC.
+/// `libnvrtc-builtins.so.VERSION` in the folder of NVRTC, if it is there.
 fn builtins_beside(nvrtc: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(nvrtc.parent()?).ok()?;
     let name =
@@ -212,7 +212,7 @@ fn builtins_beside(nvrtc: &Path) -> Option<PathBuf> {
     files.filter_map(|file| file.ok().map(|file| file.path())).find(|path| name(path))
 }
 
-/// Asks for a size, then for so many bytes.
+/// Asks NVRTC for the size of an output, then for its bytes.
 ///
 /// # Safety
 /// `program` is a live program, and the functions are NVRTC's.

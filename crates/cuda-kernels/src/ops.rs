@@ -1,10 +1,11 @@
-//! The launches of each operation. Addresses are of contiguous tensors; no launch is made where there is nothing to do.
+//! The launches of each operation. Each struct holds the addresses of contiguous tensors and the sizes. `plan` returns the
+//! launches, none if there is nothing to compute.
 
 use crate::launch::{Argument, Element, Launch, Limits};
 
 use Argument::{Address, Float, Long};
 
-/// Threads of a block whose rows are short.
+/// Threads per block for element-wise kernels and for short rows.
 const THREADS: i64 = 128;
 
 pub(crate) fn launch(
@@ -17,22 +18,22 @@ pub(crate) fn launch(
     Launch { kernel: format!("{name}_{}", element.name()), grid, block, arguments }
 }
 
-/// `a / b`, rounded up; both are not negative.
+/// `a / b`, rounded up; neither is negative.
 pub(crate) fn ceil(a: i64, b: i64) -> i64 {
     (a + b - 1) / b
 }
 
-/// Threads of a row of so many elements, and rows of a block.
+/// Block size for kernels over rows of `width` elements: threads per row (a power of two from 32 to `most`) and rows per block.
 fn rows_of_block(element: Element, width: i64, most: i64) -> [u32; 2] {
     let wanted = ceil(width, element.widest()).clamp(1, most);
     let across = (wanted as u64).next_power_of_two().max(32) as i64;
     [across as u32, (THREADS / across).max(1) as u32]
 }
 
-/// `y = x / sqrt(mean(x²) + eps) · gain`.
+/// RMSNorm: `y = x / sqrt(mean(x²) + eps) · gain`.
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNorm {
-    /// Of `x`, `gain` and `y`.
+    /// Element type of `x`, `gain` and `y`.
     pub element: Element,
     /// `[rows, width]`
     pub x: u64,
@@ -42,16 +43,16 @@ pub struct RmsNorm {
     pub y: u64,
     /// `[rows]` float32, written: `1 / sqrt(mean(x²) + eps)`
     pub scale: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Elements of a row.
+    /// Elements per row.
     pub width: i64,
     /// Added to the mean square.
     pub eps: f32,
 }
 
 impl RmsNorm {
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         if self.rows == 0 || self.width == 0 {
@@ -75,7 +76,7 @@ impl RmsNorm {
 /// The gradients of [`RmsNorm`].
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNormBackward {
-    /// Of all but `scale` and `parts`.
+    /// Element type of all tensors but `scale` and `parts`.
     pub element: Element,
     /// `[rows, width]`, the gradient of `y`
     pub g: u64,
@@ -83,30 +84,30 @@ pub struct RmsNormBackward {
     pub x: u64,
     /// `[width]`
     pub gain: u64,
-    /// `[rows]`, what the forward pass wrote
+    /// `[rows]` float32, from the forward pass
     pub scale: u64,
-    /// `[rows, width]`, written: the gradient of `x`; 0 where it is not wanted
+    /// `[rows, width]`, written: the gradient of `x`; a null address if it is not needed
     pub gx: u64,
-    /// `[width]`, written: the gradient of the gain; 0 where it is not wanted
+    /// `[width]`, written: the gradient of the gain; a null address if it is not needed
     pub g_gain: u64,
     /// `[strips, width]` float32, working memory for the gradient of the gain
     pub parts: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Elements of a row.
+    /// Elements per row.
     pub width: i64,
-    /// Strips of rows in which the gain's gradient is added up: see [`RmsNormBackward::strips`].
+    /// Number of strips of rows over which the gain's gradient is summed first: see [`RmsNormBackward::strips`].
     pub strips: i64,
 }
 
 impl RmsNormBackward {
-    /// A good number of strips: 64 rows each, 256 of them at most.
+    /// The recommended number of strips: one for each 64 rows, at most 256.
     #[must_use]
     pub fn strips(rows: i64) -> i64 {
         ceil(rows, 64).min(256)
     }
 
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let Self { element, rows, width, strips, .. } = *self;
@@ -137,10 +138,10 @@ impl RmsNormBackward {
     }
 }
 
-/// `y = silu(a) · b`, or with gradients as results: see [`SiluGateBackward`].
+/// SwiGLU's gate: `y = silu(a) · b`.
 #[derive(Debug, Clone, Copy)]
 pub struct SiluGate {
-    /// Of all.
+    /// Element type of all tensors.
     pub element: Element,
     /// `[count]`
     pub a: u64,
@@ -148,12 +149,12 @@ pub struct SiluGate {
     pub b: u64,
     /// `[count]`, written
     pub y: u64,
-    /// Elements.
+    /// Number of elements.
     pub count: i64,
 }
 
 impl SiluGate {
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let arguments = [self.a, self.b, self.y].map(Address);
@@ -164,7 +165,7 @@ impl SiluGate {
 /// The gradients of [`SiluGate`].
 #[derive(Debug, Clone, Copy)]
 pub struct SiluGateBackward {
-    /// Of all.
+    /// Element type of all tensors.
     pub element: Element,
     /// `[count]`, the gradient of `y`
     pub g: u64,
@@ -176,12 +177,12 @@ pub struct SiluGateBackward {
     pub ga: u64,
     /// `[count]`, written: the gradient of `b`
     pub gb: u64,
-    /// Elements.
+    /// Number of elements.
     pub count: i64,
 }
 
 impl SiluGateBackward {
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let arguments = [self.g, self.a, self.b, self.ga, self.gb].map(Address);
@@ -189,7 +190,7 @@ impl SiluGateBackward {
     }
 }
 
-/// A kernel over elements, whose last argument is their count.
+/// The launch of an element-wise kernel, whose last argument is the number of elements.
 fn each(name: &str, element: Element, tensors: &[Argument], count: i64, limits: Limits) -> Vec<Launch> {
     if count == 0 {
         return Vec::new();
@@ -198,12 +199,12 @@ fn each(name: &str, element: Element, tensors: &[Argument], count: i64, limits: 
     vec![launch(name, element, grid, [THREADS as u32, 1], [tensors, &[Long(count)]].concat())]
 }
 
-/// `y = x · cosine + rotate_half(x) · sine`, or its gradient.
+/// Rotary embedding: `y = x · cosine + rotate_half(x) · sine`, or its gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotate {
-    /// Of all.
+    /// Element type of all tensors.
     pub element: Element,
-    /// Whether `x` is the gradient of a result and `y` that of its `x`.
+    /// Computes the gradient: `x` is then the gradient of the result, and `y` becomes the gradient of the input.
     pub back: bool,
     /// `[tokens, heads, 2 half]`
     pub x: u64,
@@ -213,16 +214,16 @@ pub struct Rotate {
     pub sine: u64,
     /// `[tokens, heads, 2 half]`, written
     pub y: u64,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: i64,
-    /// Heads.
+    /// Heads per token.
     pub heads: i64,
     /// Half of a head's width.
     pub half: i64,
 }
 
 impl Rotate {
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         let Self { tokens, heads, half, .. } = *self;
@@ -237,27 +238,28 @@ impl Rotate {
     }
 }
 
-/// `nll[t] = logsumexp(z[t]) - z[t][label[t]]`; with a factor, `z` becomes `factor[t] (softmax(z[t]) - onehot(label[t]))`.
+/// Softmax cross-entropy: `nll[t] = logsumexp(z[t]) - z[t][label[t]]`. With a factor, the logits `z` are overwritten by the
+/// gradient `factor[t] (softmax(z[t]) - onehot(label[t]))`.
 #[derive(Debug, Clone, Copy)]
 pub struct CrossEntropy {
-    /// Of `z`.
+    /// Element type of `z`.
     pub element: Element,
-    /// `[rows, vocab]`, written where there is a factor
+    /// Logits, `[rows, vocab]`; overwritten if there is a factor
     pub z: u64,
-    /// `[rows]` int64; negative where a row does not count
+    /// `[rows]` int64; a negative label excludes the row (nll and gradient 0)
     pub labels: u64,
-    /// `[rows]` float32, or 0
+    /// `[rows]` float32; a null address if no gradient is needed
     pub factor: u64,
     /// `[rows]` float32, written
     pub nll: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Logits of a row.
+    /// Logits per row.
     pub vocab: i64,
 }
 
 impl CrossEntropy {
-    /// Its launches.
+    /// The launches of this operation.
     #[must_use]
     pub fn plan(&self, limits: Limits) -> Vec<Launch> {
         if self.rows == 0 || self.vocab == 0 {
