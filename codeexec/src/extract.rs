@@ -1,4 +1,4 @@
-//! Finds the program in a model's answer.
+//! Extracts the program from a model's chat answer.
 
 mod quoted;
 mod tests_of;
@@ -14,12 +14,15 @@ pub use tests_of::{Parts, program_and_tests};
 
 /// The program in a chat answer.
 ///
-/// The reasoning before the answer is removed first. Then the fenced blocks are collected (three or more backticks or
-/// tildes, indented or not, closed, truncated, or opened by the prompt): those marked with the language or an alias,
-/// else those without a mark of another language. Of several blocks, the last one that defines `entry_point` is used;
-/// without an entry point, or if no block defines it, the longest. Blocks that define names which it uses and lacks
-/// are put before it. An answer without a fence may have its program between other marks, such as `[PYTHON]`, or in
-/// inline code. Otherwise the whole answer is used, without the prose before and after the lines that look like code.
+/// 1. The reasoning before the answer is removed.
+/// 2. The fenced code blocks are collected: three or more backticks or tildes, indented or not, closed, truncated, or
+///    opened by the prompt. Blocks marked with the language or an alias are preferred to blocks without a mark.
+/// 3. The last block that defines `entry_point` is chosen; without an entry point, or if no block defines it, the
+///    longest.
+/// 4. If the chosen block uses names that it does not define, the blocks that define them are put before it.
+///
+/// An answer without a fence may have its program between other marks, such as `[PYTHON]`, or in inline code. Otherwise
+/// the whole answer is used, without the prose before and after the lines that look like code.
 pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> String {
     let language = languages::find(language).map_or(language, |known| known.name());
     let answer = after_thinking(answer);
@@ -39,27 +42,27 @@ pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> Strin
     chosen(&blocks, language, name)
 }
 
-/// The name that must be defined for an entry point: for `Solution().twoSum`, the class.
+/// The name that a program must define for an entry point: `Solution` for `Solution().twoSum`.
 fn defined_name(entry_point: &str) -> &str {
     let name = entry_point.trim_start_matches("new ");
     name.split(|c| !is_word(c)).next().unwrap_or(name)
 }
 
-/// The blocks of an answer that marks its code.
+/// The code blocks of an answer: fenced, or else between tags; empty if the answer has neither.
 fn marked(answer: &str) -> Vec<Block> {
     let blocks = fenced(answer);
     if blocks.is_empty() { tagged(answer) } else { blocks }
 }
 
-/// The blocks that may hold code of the language: those marked with it, and those without a mark.
+/// Two lists of blocks that may hold code of the language: blocks marked with it, and blocks without a mark.
 fn of_language<'a>(blocks: &'a [Block], language: &str) -> [Vec<&'a Block>; 2] {
     let with = |wanted: &dyn Fn(&Block) -> bool| blocks.iter().filter(|block| wanted(block)).collect();
     [with(&|block| is_language(&block.mark, language)), with(&|block| block.mark.is_empty())]
 }
 
-/// The program in the blocks of an answer.
+/// The program among the blocks of an answer, with its helpers.
 fn chosen(blocks: &[Block], language: &str, name: Option<&str>) -> String {
-    // A block without a mark counts beside marked ones only if it alone defines the wanted name.
+    // Blocks without a mark are used only if no marked block defines the wanted name, or if no block is marked.
     let lists = of_language(blocks, language);
     let wanted = lists.iter().find(|list| list.iter().any(|block| defines(&block.text, name, language)));
     let candidates = wanted.or_else(|| lists.iter().find(|list| !list.is_empty())).cloned();
@@ -69,8 +72,8 @@ fn chosen(blocks: &[Block], language: &str, name: Option<&str>) -> String {
     defining.or_else(longest).map(|at| with_helpers(&candidates, at, language)).unwrap_or_default()
 }
 
-/// The text after a model's reasoning: the final channel, the last turn, or the text after the end of the thinking;
-/// without the marks that end a turn.
+/// The text after a model's reasoning: the final channel, the last turn, or the text after the closing tag of the
+/// reasoning. Special tokens that end a turn are removed.
 fn after_thinking(answer: &str) -> &str {
     const STARTS: [&str; 3] =
         ["<|channel|>final<|message|>", "<|start_header_id|>assistant<|end_header_id|>", "<|im_start|>assistant\n"];
@@ -101,7 +104,7 @@ fn after_thinking(answer: &str) -> &str {
         }
     }
     for end in THOUGHT {
-        // Inside a program, the mark is part of a string.
+        // A tag between quotes or parentheses is part of a program, not the end of the reasoning.
         let is_mark = |at: usize| {
             let after = rest[at + end.len()..].chars().next();
             !rest[..at].ends_with(['"', '\'', '(']) && !after.is_some_and(|c| ['"', '\'', ')'].contains(&c))
@@ -120,7 +123,8 @@ fn after_thinking(answer: &str) -> &str {
     }
 }
 
-/// Whether an answer continues a fence that its prompt has opened: it starts with code, and its first fence closes.
+/// Whether an answer continues a code fence that the prompt has opened: it starts with code, and its first fence has no
+/// language, so it is a closing fence.
 fn continues_a_fence(answer: &str, language: &str) -> bool {
     let Some(first) = answer.lines().find(|line| !line.trim().is_empty()) else { return false };
     let is_fence = |line: &&str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
@@ -128,8 +132,8 @@ fn continues_a_fence(answer: &str, language: &str) -> bool {
     is_bare && !is_fence(&first) && (is_start(first, language) || first.starts_with("    ") || first.starts_with('\t'))
 }
 
-/// A block, preceded by the blocks that define the names which it uses and does not define, and recursively those
-/// that these use.
+/// The block at `at`, preceded by its helpers: blocks that define names which it uses and does not define, and the
+/// helpers of these blocks.
 fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
     let own: Vec<BTreeSet<&str>> = blocks.iter().map(|block| definitions(&block.text, language)).collect();
     let mut taken = BTreeSet::from([at]);
@@ -139,7 +143,7 @@ fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
             if defined.contains(word) {
                 continue;
             }
-            // The newest one before it, else one after it that only defines.
+            // The last block before it that defines the word, else a later block with definitions only.
             let has = |i: &usize| own[*i].contains(word) && !taken.contains(i) && own[*i].is_disjoint(&own[at]);
             let before = (0..at).rev().find(has);
             let after = || (at + 1..blocks.len()).find(|i| has(i) && only_defines(&blocks[*i].text, language));
@@ -158,7 +162,7 @@ fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
     texts.join("\n")
 }
 
-/// Whether the mark of a fence is the language or an alias of it.
+/// Whether the mark of a block is the language's name or an alias.
 fn is_language(mark: &str, language: &str) -> bool {
     let same = |known: &dyn Language| known.name() == mark || known.aliases().contains(&mark);
     mark == language || languages::find(language).is_some_and(same)
@@ -205,15 +209,15 @@ mod tests {
         const TWICE: &str = "def g(x):\n    return 2 * x\n";
         let show = |text: &str| text.replace("@", TWICE);
         for (answer, program_is) in [
-            // A call or an assertion in a later block defines nothing.
+            // A later block with a call or an assertion defines nothing, so it is not the program.
             ("```python\n@```\nTry it:\n```python\nassert g(2) == 4\nprint(g(3), g(4), g(5), g(6))\n```", "@"),
             ("```python\n@```\n```python\nvalue = g(2)\n```", "@"),
-            // The prompt has opened the fence.
+            // The prompt opened the fence, so the answer has only the closing one.
             ("@```\n", "@"),
             ("@```\nIt doubles its argument.", "@"),
             ("@```\nFor example:\n```python\ng(1)\n```", "@"),
             ("    return 2 * x\n```\nThat is all.", "    return 2 * x\n"),
-            // Helpers of other blocks.
+            // Helpers in other blocks.
             (
                 "```python\nimport math\n```\n```python\ndef h(x):\n    return math.sqrt(x)\n```\n```python\ndef g(x):\n    return h(x)\n```",
                 "import math\n\ndef h(x):\n    return math.sqrt(x)\n\ndef g(x):\n    return h(x)\n",
@@ -226,7 +230,7 @@ mod tests {
                 "```python\ndef h(x):\n    return 1\n```\nor\n```python\ndef h(x):\n    return 2\n```\n```python\ndef g(x):\n    return h(x)\n```",
                 "def h(x):\n    return 2\n\ndef g(x):\n    return h(x)\n",
             ),
-            // Drafts in the reasoning, and several turns.
+            // Drafts in the reasoning, and answers of several turns.
             ("<think>\ndef g(x):\n    return x\n</think>\n@", "@"),
             ("```python\ndef g(x):\n    return 0\n```\n</think>\n\n```python\n@```", "@"),
             (
@@ -238,7 +242,7 @@ mod tests {
                 "```python\ndef g(x):\n    return x.replace(\"</think>\", \"\")\n```",
                 "def g(x):\n    return x.replace(\"</think>\", \"\")\n",
             ),
-            // Other kinds of quotation.
+            // Code without a Markdown fence.
             ("`def g(x): return 2 * x`", "def g(x): return 2 * x\n"),
             ("Call `g` so: use `def g(x): return 2 * x`, which doubles.", "def g(x): return 2 * x\n"),
             ("```python def g(x): return 2 * x```", "def g(x): return 2 * x\n"),

@@ -1,26 +1,26 @@
-//! The ways in which an answer marks code: fences, tags, inline code.
+//! Finds code that an answer marks as such: fenced blocks, blocks between tags, and inline code.
 
-/// A piece of code, with its mark.
+/// A block of code in an answer.
 pub struct Block {
-    /// The language's name in lower case; empty if there is none.
+    /// The language that the answer names for the block, in lower case; empty if it names none.
     pub mark: String,
     /// The code; every line ends with a newline.
     pub text: String,
 }
 
-/// The fence that a line opens: its character, its length, its indentation and the text after it.
+/// The fence that a line opens: its character, length and indentation (in bytes), and the text after it.
 fn fence(line: &str) -> Option<(char, usize, usize, &str)> {
     let trimmed = line.trim_start();
     let character = trimmed.chars().next().filter(|c| ['`', '~', '\''].contains(c))?;
     let length = trimmed.chars().take_while(|c| *c == character).count();
     let rest = trimmed[length..].trim();
-    // Three apostrophes are a fence only if they name a language, since Python strings start in the same way.
+    // Three apostrophes are a fence only if a language follows, since Python strings start in the same way.
     let is_named = character != '\'' || crate::languages::find(&rest.to_lowercase()).is_some();
     (length >= 3 && !rest.contains('`') && is_named).then_some((character, length, line.len() - trimmed.len(), rest))
 }
 
-/// The fenced blocks of a Markdown text (CommonMark, section 4.5). A block that is not closed extends to the end; a
-/// block that is closed at the end of its last line ends there.
+/// The fenced blocks of a Markdown text (CommonMark, section 4.5). A block without a closing fence extends to the end
+/// of the text. Unlike in CommonMark, a closing fence may also stand at the end of the last line of code.
 pub fn fenced(answer: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(char, usize, usize, Block)> = None;
@@ -53,7 +53,7 @@ pub fn fenced(answer: &str) -> Vec<Block> {
     blocks
 }
 
-/// Code between tags that prompts request.
+/// The blocks between tags that some prompts ask for, such as `[PYTHON]`. Only the first kind of tag found counts.
 pub fn tagged(answer: &str) -> Vec<Block> {
     const TAGS: [(&str, &str); 8] = [
         ("[PYTHON]", "[/PYTHON]"),
@@ -84,8 +84,8 @@ pub fn tagged(answer: &str) -> Vec<Block> {
     blocks
 }
 
-/// The inline code span that is a program: the one that defines the wanted name, else the longest that looks like
-/// code.
+/// The inline code span that is a program. Among the spans that look like code, this is the last one that defines the
+/// wanted name, else the longest.
 pub fn inline(answer: &str, looks: impl Fn(&str) -> bool, defines: impl Fn(&str) -> bool) -> Option<String> {
     let mut spans = Vec::new();
     let mut rest = answer;
@@ -94,7 +94,7 @@ pub fn inline(answer: &str, looks: impl Fn(&str) -> bool, defines: impl Fn(&str)
         let inside = &rest[at + length..];
         let Some(end) = inside.find(&"`".repeat(length)) else { break };
         let mut text = inside[..end].trim();
-        // A fence on one line may start with its language.
+        // A fenced block on a single line may start with its language: "```python x = 1```".
         if let Some((first, code)) = text.split_once(' ')
             && length >= 3
             && crate::languages::find(&first.to_lowercase()).is_some()

@@ -1,4 +1,4 @@
-//! Separates tests from programs in the answers of a model that writes both.
+//! Separates programs from tests in the answers of a model that writes both.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use super::text::{defines, words};
 use super::{after_thinking, chosen, defined_name, marked, of_language, program};
 use crate::languages;
 
-/// A program and its tests; each is empty if there is none.
+/// A program and its tests; either is empty if the answers have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
     /// The program.
     pub program: String,
-    /// The tests, as one text.
+    /// The tests, as one source text.
     pub tests: String,
 }
 
 /// The newest program and the newest tests in a model's answers, which are given oldest first.
 ///
-/// A block of code holds tests if it asserts something and defines only test functions and test classes, or helpers
-/// that the program does not have. A block with both is split at its top-level statements. A demonstration of the
-/// program's use is not a program if an earlier answer defines something. Several blocks of tests in one answer form
-/// one text.
+/// A code block is a block of tests if it asserts something and defines only test functions, test classes, or helpers
+/// that the program does not have. A block with program and tests is split at its top-level statements. A block that
+/// only demonstrates the program does not replace a program that defines something. Several blocks of tests in one
+/// answer form one text; in C and C++, if more than one has a `main`, only the last one counts.
 pub fn program_and_tests(answers: &[&str], language: &str, entry_point: Option<&str>) -> Parts {
     let language = languages::find(language).map_or(language, |known| known.name());
     let mut parts = Parts::default();
@@ -39,8 +39,8 @@ pub fn program_and_tests(answers: &[&str], language: &str, entry_point: Option<&
     parts
 }
 
-/// How likely a text is the program: it defines the wanted name, defines something besides a `main`, or exists at
-/// all.
+/// Score of a text as the program, from 0 to 2: one point if it defines the entry point, and one if it defines anything
+/// besides `main`.
 fn worth(text: &str, language: &str, entry_point: Option<&str>) -> u32 {
     let names = defined(text, language);
     let (wanted, something) =
@@ -48,6 +48,7 @@ fn worth(text: &str, language: &str, entry_point: Option<&str>) -> u32 {
     u32::from(wanted) + u32::from(something)
 }
 
+/// The program and the tests in one answer. `before` is the newest program of the earlier answers.
 fn of_answer(answer: &str, language: &str, entry_point: Option<&str>, before: &str) -> Parts {
     let name = entry_point.map(defined_name);
     let mut blocks = marked(after_thinking(answer));
@@ -69,29 +70,29 @@ fn of_answer(answer: &str, language: &str, entry_point: Option<&str>, before: &s
         }
     }
     let all = if whole.is_empty() { divided } else { whole };
-    // A program cannot have two entry points: the last one is the corrected one.
+    // A C or C++ program cannot have two `main` functions: the last one is taken as the corrected one.
     let mains = all.iter().filter(|tests| words(tests).any(|word| word == "main")).count();
     let is_compiled = ["c", "cpp"].contains(&language);
     let tests = if is_compiled && mains > 1 { all.last().cloned().unwrap_or_default() } else { all.join("\n") };
     Parts { program: chosen(&programs, language, name), tests }
 }
 
-/// The kind of a part of a text, from its first top-level line.
+/// The kind of a top-level part of a code block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// An assertion, or a function or class of tests.
     Test,
     /// An import that only tests use.
     TestImport,
-    /// An import that both may use.
+    /// An import that program and tests may both use.
     Import,
-    /// A definition.
+    /// A definition that is not a test.
     Definition,
     /// Anything else.
     Statement,
 }
 
-/// The program and the tests of one block. `before` is the previous program.
+/// The program and the tests of one code block. `before` is the newest program of the earlier answers.
 fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts {
     let parts: Vec<(Part, String)> = parts(text, language)
         .into_iter()
@@ -112,7 +113,7 @@ fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts
     if has_no_program && name.is_none_or(|name| !own.contains(name)) {
         return Parts { program: String::new(), tests: text.to_owned() };
     }
-    // Statements after the last definition prepare the tests; those before it belong to the program.
+    // Statements before the last definition belong to the program; later ones prepare the tests.
     let last = parts.iter().rposition(|(kind, _)| *kind == Part::Definition).unwrap_or(0);
     let mut divided = Parts::default();
     for (at, (kind, text)) in parts.iter().enumerate() {
@@ -132,8 +133,8 @@ fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts
     divided
 }
 
-/// A text in parts: a top-level line, with the decorators and comments before it and the indented, closing and blank
-/// lines after it.
+/// Splits a text into top-level parts. A part is a top-level line with the decorators and comments before it, and the
+/// indented, closing and blank lines after it.
 fn parts(text: &str, language: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let (mut is_open, mut is_pending) = (false, false);
@@ -152,7 +153,7 @@ fn parts(text: &str, language: &str) -> Vec<String> {
             last.push('\n');
         }
         is_pending = is_prefix && !is_open || is_pending && line.trim().is_empty();
-        // A string over several lines may have unindented lines.
+        // A string over several lines may have unindented lines, which stay in its part.
         let marks: &[&str] = match language {
             "python" => &["\"\"\"", "'''"],
             "javascript" => &["`"],
@@ -177,6 +178,7 @@ fn is_closing(line: &str, language: &str) -> bool {
     }
 }
 
+/// The kind of a part, from its first line of code and from words anywhere in it.
 fn part(text: &str, language: &str) -> Part {
     let is_comment = |line: &&str| {
         let line = line.trim_start();
@@ -221,10 +223,10 @@ fn part(text: &str, language: &str) -> Part {
             "ruby" => starts(&["def test"]) || first.contains("Minitest::") || first.contains("Test::Unit"),
             _ => {
                 let name = words(first.split('(').next().unwrap_or_default()).last().unwrap_or_default();
+                // A `main` that only calls test functions asserts nothing itself, so the word `test` counts too.
                 name.starts_with("test") || name == "main" && (asserts || any(&["test", "return 1;", "exit(1)"]))
             }
         };
-        // A function that only calls test functions asserts nothing itself.
         return if is_test { Part::Test } else { Part::Definition };
     }
     let runs_tests = match language {
@@ -235,7 +237,7 @@ fn part(text: &str, language: &str) -> Part {
     if asserts || runs_tests { Part::Test } else { Part::Statement }
 }
 
-/// Functions and classes that a text defines at top level, without variables and imports.
+/// Names of the functions and classes that a text defines at top level; variables and imports do not count.
 fn defined<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
     for line in text.lines().filter(|line| line.starts_with(|c: char| c.is_alphabetic() || c == '_')) {
@@ -326,7 +328,7 @@ mod tests {
             assert_eq!(found(&[&first]), Parts { tests: String::new(), ..both.clone() }, "{language}");
             assert_eq!(found(&[&first, &second]), both, "{language}");
             assert_eq!(found(&[&first, &second, &third]), both, "a demonstration is not a program: {language}");
-            // Without a wanted name.
+            // Without an entry point.
             let found = program_and_tests(&[&fenced(language, program), &second, &third], language, None);
             assert_eq!(found, both, "{language}");
             // Both in one answer, in separate blocks.
@@ -355,7 +357,7 @@ mod tests {
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
         let found = program_and_tests(&answers, "py", None);
         assert_eq!((found.program.as_str(), found.tests.as_str()), (TEXTS[0].1, helper));
-        // The wanted function is not a test, whatever its name.
+        // A function with the entry point's name is never a test.
         let program = "def test_prime(n):\n    return all(n % k for k in range(2, n))\n";
         let found = program_and_tests(&[&fenced("python", program)], "python", Some("test_prime"));
         assert_eq!((found.program.as_str(), found.tests.as_str()), (program, ""));

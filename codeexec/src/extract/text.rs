@@ -1,13 +1,13 @@
-//! Recognises lines of a program in each language, as far as possible without parsing.
+//! Heuristics that recognise code and definitions line by line, without parsing.
 
 use std::collections::BTreeSet;
 
-/// Identifiers of a text.
+/// The identifiers in a text.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c| !is_word(c)).filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }
 
-/// A character of an identifier.
+/// Whether a character can be part of an identifier.
 pub fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -16,7 +16,7 @@ fn is_compiled(language: &str) -> bool {
     ["c", "cpp"].contains(&language)
 }
 
-/// Names that a text defines at top level: functions, classes, imports, assignments.
+/// Names that a text defines at top level, by functions, classes, imports and assignments.
 pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with([' ', '\t'])) {
@@ -35,7 +35,7 @@ pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
         {
             names.insert(name);
         } else if is_compiled(language) && line.starts_with(is_word) {
-            // `type name(`: the last word before the parenthesis.
+            // For `type name(`, the name is the last word before the parenthesis.
             let before = line.split_once('(').map(|(before, _)| before);
             names.extend(
                 before.filter(|before| before.contains([' ', '*', '&'])).and_then(|before| words(before).last()),
@@ -45,20 +45,20 @@ pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     names
 }
 
-/// Whether a text contains only definitions.
+/// Whether every top-level line of a text can start a definition or an import.
 pub fn only_defines(text: &str, language: &str) -> bool {
     let is_inner = |line: &str| line.starts_with([' ', '\t', '}', ')', ']', '#', '/', '@']);
     let mut outer = text.lines().filter(|line| !line.trim().is_empty() && !is_inner(line));
     outer.all(|line| is_start(line, language) || line == "end")
 }
 
-/// Whether a text defines that name, in the syntax of the language.
+/// Whether a line of a text, indented or not, defines `name` in the syntax of the language.
 pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
     let Some(name) = name else { return false };
     let keywords = ["def", "class", "function", "const", "let", "var", "struct"];
     let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
     text.lines().any(|line| {
-        // C and C++ definitions start with a type, unindented.
+        // A definition in C or C++ starts with a type, unindented.
         let typed = || {
             is_compiled(language)
                 && line.match_indices(name).any(|(at, _)| {
@@ -68,7 +68,7 @@ pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
                         && !before.contains(['=', '('])
                         && !["return ", "assert "].iter().any(|word| before.starts_with(word))
                         && after.starts_with('(')
-                        // A declaration ends before a body starts.
+                        // A `;` before any `{` makes it a declaration.
                         && !after.split('{').next().unwrap_or(after).contains(';')
                 })
         };
@@ -131,16 +131,16 @@ pub fn is_start(line: &str, language: &str) -> bool {
         && !is_sentence
 }
 
-/// Whether an inline code span is a program rather than a name.
+/// Whether an inline code span looks like a program, rather than a name or a call.
 pub fn looks_like_code(text: &str, language: &str) -> bool {
     is_start(text.trim_start(), language) && text.contains([':', '{', '(', ';'])
 }
 
-/// An answer without a fence: from the first line that looks like code to the last one.
+/// The program in an answer without marks: from the first line that looks like code up to the next line of prose.
 pub fn bare(answer: &str, language: &str) -> String {
     let lines: Vec<&str> = answer.lines().collect();
     let Some(first) = lines.iter().position(|line| is_start(line, language)) else { return answer.to_owned() };
-    // Prose is an unindented line that ends or reads like a sentence; code continues over blank and indented lines.
+    // A line is prose if it is unindented, ends like a sentence, has more than three words, and has no mark of code.
     let is_prose = |line: &str| {
         let sentence = line.ends_with(['.', ':', '!', '?']) && line.split(' ').count() > 3;
         let is_code = if language == "python" { is_block(line) } else { line.contains([';', '{', '}']) };
@@ -153,7 +153,7 @@ pub fn bare(answer: &str, language: &str) -> String {
     lines[first..end].join("\n").trim_end().to_owned() + "\n"
 }
 
-/// Whether a line opens a block of Python.
+/// Whether a line opens a block in Python.
 fn is_block(line: &str) -> bool {
     let words = ["def ", "class ", "if ", "for ", "while ", "with ", "try:", "else:", "elif ", "except", "finally:"];
     line.ends_with(':') && words.iter().any(|word| line.starts_with(word))

@@ -1,4 +1,4 @@
-//! The command line of bubblewrap, and a check that it works on this machine.
+//! Builds bubblewrap's command line, and checks that bubblewrap works on this machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,21 +13,21 @@ use crate::limits::Limits;
 use crate::record::{Job, Verdict};
 use crate::sandbox::Clock;
 
-/// The part of the harness that replaces `host.call`.
+/// Python code that starts the harness and replaces `host.call`.
 const HOST: &str = include_str!("host.py");
 
-/// The Python of this machine, ready to run in bubblewrap.
+/// This machine's Python, run in bubblewrap.
 pub struct Native {
     python: PathBuf,
-    /// Folders that it needs.
+    /// Python's installation folders outside `/usr`.
     prefixes: Vec<PathBuf>,
 }
 
 impl Native {
-    /// Finds bubblewrap and Python, and tests them.
+    /// Finds bubblewrap and Python, and checks that both run.
     ///
     /// # Errors
-    /// When something is missing; the message says what.
+    /// When one of them is missing or does not work; the message says which.
     pub fn open() -> anyhow::Result<Self> {
         let mut command = Command::new("bwrap");
         command.args(["--unshare-all", "--ro-bind", "/", "/", "true"]).stdin(Stdio::null());
@@ -47,7 +47,7 @@ impl Native {
         Ok(Self { python, prefixes })
     }
 
-    /// The command that runs the harness in a role.
+    /// The command that runs the harness as program or judge.
     pub(super) fn command(&self, role: Role, limits: &Limits) -> Command {
         let mut command = Command::new("bwrap");
         command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
@@ -56,7 +56,7 @@ impl Native {
             ("PATH", "/usr/bin"),
             ("HOME", "/tmp"),
             ("LANG", "C.UTF-8"),
-            // One thread per core would use memory that the program needs.
+            // A thread per core in BLAS or OpenMP would use memory that the program needs.
             ("OPENBLAS_NUM_THREADS", "1"),
             ("OMP_NUM_THREADS", "1"),
         ] {
@@ -84,7 +84,7 @@ impl Native {
     }
 }
 
-/// The harness as one text.
+/// The harness as one Python text for `python3 -c`.
 fn harness(role: Role) -> String {
     let part = if role == Role::Judge { "judge" } else { "program" };
     let texts = crate::languages::python::SOURCES.map(|text| serde_json::to_string(text).unwrap_or_default());
@@ -93,7 +93,7 @@ fn harness(role: Role) -> String {
 
 impl Runner for Native {
     fn run(&self, job: &Job, limits: &Limits, _: u64) -> anyhow::Result<Verdict> {
-        // Here a sleep takes real time, so the backstop is shorter.
+        // Here a sleep takes real time, so the wall-time limit is shorter than in the sandbox.
         let wall = limits.wall.min(limits.time * 3 + Duration::from_secs(5));
         run_duet(self, job, &Limits { wall, ..limits.clone() })
     }
@@ -104,8 +104,8 @@ impl Stage for Native {
         process::peer(self.command(role, limits), clock.clone(), limits.clone(), stdin.as_bytes().to_vec())
     }
 
-    /// The same reply as in the sandbox: the program's output preceded by its length (always empty here: the output
-    /// goes to a separate pipe), then the value.
+    /// Builds the reply that the sandbox also gives: the length of the program's output (4 bytes), the output, then the
+    /// value. The output is always empty here, since it goes to a separate pipe.
     fn checked(&self, reply: &[u8]) -> Option<Vec<u8>> {
         is_plain(reply).then(|| [&[0; 4], reply].concat())
     }

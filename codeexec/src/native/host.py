@@ -1,4 +1,4 @@
-"""Stands before the harness in a process of its own: the door is a pair of pipes. `SOURCES` and `PART` stand before this."""
+"""Runs the harness in a native process, where a pair of pipes replaces `host.call`. Rust defines `SOURCES` and `PART` before this text."""
 
 import os
 import sys

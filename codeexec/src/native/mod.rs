@@ -1,10 +1,10 @@
 //! The native backend: this machine's own Python in bubblewrap, for programs that need packages which the sandbox
-//! lacks, or for full speed. It is used only when asked for, and its verdicts name it.
+//! lacks, or for full speed. It is used only on request, and its verdicts say so.
 //!
-//! Program and judge are two processes with the same harness as in the sandbox, each in its own namespaces: no
-//! network, no view of other processes, and no file system except the interpreter's folders (read-only) and an empty
-//! `/tmp` in memory. A seccomp filter refuses new processes and other calls that a program does not need. Unlike the
-//! WebAssembly sandbox, it shares the kernel with the host.
+//! Program and judge are two processes with the same harness as in the sandbox. Each has its own namespaces: no
+//! network, no view of other processes, and a file system with only `/dev`, an empty `/tmp` in memory, and read-only
+//! folders of the system and of Python. A seccomp filter refuses new processes and syscalls that programs do not need.
+//! Unlike the WebAssembly sandbox, this backend shares the kernel with the host.
 
 mod bubblewrap;
 mod process;

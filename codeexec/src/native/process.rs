@@ -1,5 +1,5 @@
-//! A process that exchanges messages: pipes in place of the sandbox's channel, resource limits, and a timeout that
-//! kills.
+//! Runs a program or judge as a process: pipes replace the sandbox's channel, rlimits bound its resources, and a
+//! timeout kills it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,24 +19,25 @@ use crate::languages::{GuestEvent, Outcome, Peer, is_question};
 use crate::limits::Limits;
 use crate::sandbox::{Clock, Ending, Stop};
 
-/// File descriptors of the process: for reading replies, for sending messages, and for bubblewrap's filter.
+/// File descriptor from which the process reads replies. `host.py` has the same number.
 const ANSWERS: RawFd = 3;
+/// File descriptor to which the process writes messages. `host.py` has the same number.
 const TELLS: RawFd = 4;
-/// See [`ANSWERS`].
+/// File descriptor from which bubblewrap reads the seccomp filter.
 pub const SECCOMP: RawFd = 5;
-/// Maximum length of a message.
+/// Maximum length of a message in bytes.
 const MAX_MESSAGE: u32 = 64 << 20;
 
-/// Starts such a process.
+/// Starts the process and a thread that exchanges messages with it.
 ///
 /// # Errors
-/// When the operating system refuses a pipe.
+/// When a pipe cannot be created or bubblewrap cannot be started.
 pub fn peer(command: Command, clock: Clock, limits: Limits, stdin: Vec<u8>) -> anyhow::Result<Peer> {
     let (child, pipes) = start(command, &limits, &stdin)?;
     Peer::spawn(move |tell, replies| converse(child, pipes, &clock, &limits, tell, &replies))
 }
 
-/// Our ends of the pipes.
+/// The host's ends of the pipes.
 struct Pipes {
     answers: File,
     tells: File,
@@ -53,7 +54,7 @@ fn pipe() -> anyhow::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// An in-memory file with that content, positioned at its start.
+/// Creates an anonymous in-memory file with that content, positioned at its start.
 fn memory_file(content: &[u8]) -> anyhow::Result<File> {
     // SAFETY: the name is a C string; nothing else owns the descriptor.
     let mut file = unsafe {
@@ -85,7 +86,7 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     unsafe {
         command.pre_exec(move || {
             let checked = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
-            // Move the descriptors out of the way first, so that none is overwritten before it is copied.
+            // Copies the descriptors to numbers from 20 on first, so that `dup2` overwrites none of them.
             let mut high = [0; 3];
             for (copy, (fd, _)) in high.iter_mut().zip(passed) {
                 *copy = checked(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 20))?;
@@ -104,11 +105,11 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     Ok((child, Pipes { answers: File::from(answers), tells: File::from(tells) }))
 }
 
-/// Interval in milliseconds for checking the output limit while the program is silent.
+/// Interval in milliseconds at which the output limit is checked while the process sends no message.
 const OVER_POLL: i32 = 20;
 
-/// Reads a stream to its end. Bytes beyond the limit are discarded and set `is_over`. The pipe stays open, so that
-/// the program is stopped, rather than getting an exception that it could report first.
+/// Reads a stream to its end on a new thread. Bytes beyond the limit are discarded and set `is_over`. The pipe stays
+/// open: a closed pipe would raise an exception in the program, which could report it before it is stopped.
 fn collect(mut stream: impl Read + Send + 'static, limit: usize, is_over: Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let (mut kept, mut block) = (Vec::new(), [0; 1 << 16]);
@@ -176,8 +177,9 @@ fn converse(
     } else {
         match code {
             0 => Ok(()),
-            // bubblewrap reports a signal as a shell does. The kernel kills at the processor-time limit, which
-            // bubblewrap's own usage does not always include; a program cannot reach it in less wall time.
+            // bubblewrap reports death by a signal as a shell does, as 128 + signal. SIGKILL (137) or SIGXCPU (152) mean
+            // the processor-time limit if that much processor time or wall time has passed. Wall time counts too,
+            // since bubblewrap's usage does not always include that of the program.
             137 | 152 if cpu >= limits.time.as_secs_f64() || clock.wall_time() >= limits.time => {
                 Err(Ending::Stopped(Stop::Time))
             }
@@ -188,7 +190,7 @@ fn converse(
     (ended, outcome)
 }
 
-/// The next message; `None` at the end.
+/// Reads the next message: its kind (first byte) and content; `None` at the end of the stream.
 fn message(pipe: &mut File, clock: &Clock, is_over: &AtomicBool) -> Result<Option<(u8, Vec<u8>)>, Stop> {
     let mut head = [0; 4];
     if !fill(pipe, &mut head, clock, is_over)? {
@@ -205,7 +207,7 @@ fn message(pipe: &mut File, clock: &Clock, is_over: &AtomicBool) -> Result<Optio
     Ok(Some((content.remove(0), content)))
 }
 
-/// Fills a buffer before the timeout; false at the end of the stream.
+/// Fills a buffer; false at the end of the stream. Fails at the wall-time limit and if `is_over` is set.
 fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock, is_over: &AtomicBool) -> Result<bool, Stop> {
     while !buffer.is_empty() {
         let left = clock.left();
@@ -229,16 +231,15 @@ fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock, is_over: &AtomicB
     Ok(true)
 }
 
-/// Waits for the end, and kills a process that is late. Returns the exit code, processor time in seconds, and peak
-/// resident size in bytes.
+/// Waits for the process to end, and kills it at the wall-time limit. Returns the exit code (128 + signal after a
+/// signal), processor time in seconds, and peak resident size in bytes.
 fn reap(child: &mut Child, clock: &Clock, stopped: &mut Option<Stop>) -> (i32, f64, u64) {
     let id = child.id() as libc::pid_t;
     let (mut status, mut is_killed) = (0, stopped.is_some());
     loop {
-        // SAFETY: a structure of numbers, for which zero is a value.
+        // SAFETY: `rusage` has only integer fields, for which zero is valid.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: both places are valid for the length of the call; the child is ours and is not waited for
-        // elsewhere.
+        // SAFETY: both pointers are valid for the length of the call. No other code waits for this child.
         let ended = unsafe { libc::wait4(id, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if ended != 0 {
             let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
