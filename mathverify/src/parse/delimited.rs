@@ -1,4 +1,4 @@
-//! Brackets: groups, tuples, intervals, sets, absolute values, matrices.
+//! Parses bracketed expressions: groups, tuples, intervals, sets, absolute values, matrices.
 
 use super::token::Tok;
 use super::{Parsed, Parser};
@@ -7,7 +7,7 @@ use crate::rational::{self, Rat};
 use num_bigint::BigInt;
 
 impl Parser {
-    /// `{...}` as a LaTeX group; with commas inside, it is a set or a tuple that lost its marks, so a list.
+    /// A LaTeX group, `{...}`. With commas inside, it is a list: a set or tuple that may have lost its backslashes.
     pub(super) fn group(&mut self) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
@@ -17,7 +17,7 @@ impl Parser {
         Ok(super::one_or(items?, Expr::List))
     }
 
-    /// A group whose content is parsed by `f`.
+    /// A group whose content is parsed by `f`, with an optional sign for the side of a limit.
     pub(super) fn group_with(&mut self, f: fn(&mut Self) -> Parsed) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let inner = self.deeper(f)?;
@@ -38,7 +38,7 @@ impl Parser {
         Ok(inner)
     }
 
-    /// Items up to `close`, which is consumed.
+    /// Parses items up to `close` and consumes it.
     fn items(&mut self, close: &Tok) -> Result<Vec<Expr>, String> {
         let mut items = vec![self.deeper(Self::item_in_brackets)?];
         while matches!(self.peek(), Some(Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or)) {
@@ -59,7 +59,7 @@ impl Parser {
         self.item()
     }
 
-    /// After an opening bracket: parses up to the closing bracket, and builds the whole.
+    /// Parses the content of a bracket that was consumed, up to its closing bracket, and returns the whole expression.
     pub(super) fn bracketed(&mut self, open: char) -> Parsed {
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
         let result = self.bracketed_inner(open);
@@ -97,7 +97,7 @@ impl Parser {
             Some(Tok::Open('[')) if items.len() == 2 && open != '[' => '[',
             other => return Err(format!("{other:?} where a bracket should close")),
         };
-        // ]a, b[ and [a, b[: the French notation of open ends.
+        // `]a, b[` and `]a, b]`: the French notation of open ends.
         if items.len() == 2 {
             let ends = match (open, close) {
                 ('[', ']') => Some((true, true)),
@@ -116,7 +116,7 @@ impl Parser {
         if items.len() == 1 {
             let inner = items.remove(0);
             if (open == '(') == (close == ')') {
-                // [x] is the integer part of x: one letter needs no brackets.
+                // `[x]` is the integer part of x, since a single letter needs no grouping.
                 let letter = open == '[' && matches!(inner, Expr::Sym(_));
                 return Ok(if letter { Expr::Apply(super::BRACKETS.into(), vec![inner]) } else { inner });
             }
@@ -129,6 +129,7 @@ impl Parser {
         }
     }
 
+    /// The rest of a set after `\{`: `\{a, b\}` or `\{x | condition\}`.
     fn set(&mut self) -> Parsed {
         if self.eat(&Tok::Close('{')) {
             return Ok(Expr::Set(Vec::new()));
@@ -153,11 +154,11 @@ impl Parser {
             items.push(self.deeper(Self::item_in_brackets)?);
         }
         self.expect(&Tok::Close('{'))?;
-        // `\lbrace 1 + 2 \rbrace` with one item is a set of one.
+        // `\lbrace 1 + 2 \rbrace`: one item makes a set of one element.
         Ok(Expr::Set(items))
     }
 
-    /// `|x|`, `‖x‖`.
+    /// An absolute value or norm after its opening bar: `|x|`, `‖x‖`.
     pub(super) fn absolute(&mut self, bar: &Tok) -> Parsed {
         let (bars, separators) = (self.bars, std::mem::take(&mut self.separators));
         self.bars = bars + 1;
@@ -168,7 +169,7 @@ impl Parser {
         Ok(Expr::Func(Func::Abs, vec![inner]))
     }
 
-    /// A matrix, a determinant or cases.
+    /// A matrix or a determinant (`vmatrix`); any other environment is an error.
     pub(super) fn environment(&mut self, name: &str) -> Parsed {
         let matrix = ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "smallmatrix", "array"];
         if !matrix.contains(&name) {
@@ -204,8 +205,8 @@ impl Parser {
     }
 }
 
-/// `0.1\overline{6}` and `0.1(6)`: `value` with `decimals` digits after the point, followed by `block` repeated
-/// without end.
+/// The value of a repeating decimal such as `0.1\overline{6}`: `value` with `decimals` digits after the point, followed
+/// by `block` repeated without end.
 pub(super) fn repeating(value: &Rat, decimals: u32, block: &str) -> Option<Rat> {
     if block.is_empty() || block.len() > 400 || decimals > 400 || !block.bytes().all(|b| b.is_ascii_digit()) {
         return None;

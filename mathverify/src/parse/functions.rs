@@ -1,4 +1,4 @@
-//! Functions and their arguments.
+//! Parses functions with their arguments.
 
 use super::operators::small;
 use super::token::Tok;
@@ -6,6 +6,7 @@ use super::{Parsed, Parser};
 use crate::ast::{Constant, Expr, Func};
 
 impl Parser {
+    /// A function after its name: subscript, power and arguments.
     pub(super) fn function(&mut self, f: Func) -> Parsed {
         match f {
             Func::Sqrt => {
@@ -33,7 +34,7 @@ impl Parser {
                 let value = match (base, arguments.len()) {
                     (Some(base), 1) => Expr::Func(Func::Log, vec![base, arguments.remove(0)]),
                     (None, 1) => Expr::Func(Func::Ln, arguments),
-                    // log(x, base), as programs write it.
+                    // `log(x, base)`, as in programs.
                     (None, 2) => {
                         arguments.swap(0, 1);
                         Expr::Func(Func::Log, arguments)
@@ -43,14 +44,14 @@ impl Parser {
                 Ok(raised(value, power))
             }
             Func::Mod => {
-                // \pmod{m} alone.
+                // `\pmod{m}` alone.
                 Err("mod without a left operand".into())
             }
-            // `\max = 9` names a value.
+            // In `\max = 9`, the function is the name of a value.
             Func::Min | Func::Max if matches!(self.peek(), Some(Tok::Relation(_))) => {
                 Ok(Expr::Sym(if f == Func::Min { "min" } else { "max" }.into()))
             }
-            // `\\max f` is a number that belongs to a function.
+            // `\max f` is the maximum of a function, which has no value here.
             Func::Min | Func::Max if !matches!(self.peek(), Some(Tok::Open(_) | Tok::OpenGroup | Tok::Sub)) => {
                 Err("an extreme value of something without parentheses".into())
             }
@@ -64,7 +65,7 @@ impl Parser {
             }
             _ => {
                 let power = self.function_power()?;
-                // sin^{-1} is the inverse function.
+                // `sin^{-1}` is the inverse function.
                 let (f, power) = match (&power, inverse(f)) {
                     (Some(Expr::Neg(one)), Some(inverse)) if **one == Expr::int(1) => (inverse, None),
                     _ => (f, power),
@@ -78,6 +79,7 @@ impl Parser {
         }
     }
 
+    /// The power of a function before its arguments: `\sin^2 x`.
     fn function_power(&mut self) -> Result<Option<Expr>, String> {
         if self.eat(&Tok::Sup) { Ok(Some(self.argument()?)) } else { Ok(None) }
     }
@@ -95,17 +97,17 @@ impl Parser {
         }
     }
 
-    /// `(a, b)`, `{a}` or an argument without parentheses: `\sin 2x \cos x` is `sin(2x) cos(x)`.
+    /// The arguments of a function: `(a, b)`, `{a}`, or a product without parentheses, so that `\sin 2x \cos x` is
+    /// `sin(2x) cos(x)`.
     fn function_arguments(&mut self) -> Result<Vec<Expr>, String> {
         let delimited = matches!(self.peek(), Some(Tok::Open('(' | '[' | '{') | Tok::OpenGroup));
         if delimited {
             let value = self.prefix()?;
-            // sin(x)^2 is the square of the sine for most writers; x! and similar suffixes bind to the argument's
-            // brackets.
+            // No postfix operator is read here: in `sin(x)^2` and `sin(x)!`, it applies to the value of the function.
             return Ok(match value {
                 Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) | Expr::List(items) => items,
                 Expr::Interval { low, high, .. } => vec![*low, *high],
-                // \sin[x]
+                // `\sin[x]`
                 Expr::Apply(name, items) if name == super::BRACKETS => items,
                 other => vec![other],
             });
@@ -119,7 +121,7 @@ impl Parser {
         loop {
             factors.push(self.power()?);
             self.nodes += 1;
-            // `\ln 2 / 3` ends before the slash; `\sin \frac{x}{2}` continues over simple factors.
+            // The argument continues over simple factors only: `\ln 2x / 3` is `ln(2x) / 3`.
             let next_is_simple = matches!(self.peek(), Some(Tok::Sym(_) | Tok::Const(_) | Tok::Num(_) | Tok::Word(_)));
             let ends = matches!(factors.last(), Some(Expr::Func(..) | Expr::Tuple(_) | Expr::Quantity(..)));
             if !next_is_simple || ends || !self.starts_factor() {
@@ -129,7 +131,7 @@ impl Parser {
                 break;
             }
         }
-        // `\cos \pi/7`-like plain slashes: only in `pi/7` without spaces.
+        // `\cos \pi/7` is `cos(π/7)`: only for a slash without spaces between π and a number.
         if self.peek() == Some(&Tok::Slash)
             && !self.spaced()
             && matches!(factors.last(), Some(Expr::Const(Constant::Pi)))
@@ -144,6 +146,7 @@ impl Parser {
     }
 }
 
+/// `value^power`, or `value` if there is no power.
 fn raised(value: Expr, power: Option<Expr>) -> Expr {
     match power {
         Some(power) => Expr::Pow(Box::new(value), Box::new(power)),
@@ -151,6 +154,7 @@ fn raised(value: Expr, power: Option<Expr>) -> Expr {
     }
 }
 
+/// The inverse of a trigonometric or hyperbolic function.
 fn inverse(f: Func) -> Option<Func> {
     Some(match f {
         Func::Sin => Func::Asin,

@@ -1,11 +1,11 @@
-//! Text around a value that is not part of it: a font command, words before it, a remark after it.
+//! Removes text around a value that does not belong to it: a font command, words before it, a remark after it.
 
 use super::Parser;
 use super::token::Tok;
 use crate::ast::Rel;
 
 impl Parser {
-    /// Skips an introduction of a value: `= 5`, `≈ 5`, `\text{Answer: } 5`, `Rs. 500`, `about 5`.
+    /// Skips what introduces a value: `= 5`, `≈ 5`, `\text{Answer: } 5`, `\text{Rs. } 500`, `about 5`.
     pub(super) fn lead_in(&mut self) {
         let value = |t: Option<&Tok>| {
             matches!(
@@ -35,7 +35,7 @@ impl Parser {
                 if matches!(self.peek_at(1), Some(Tok::Num(_) | Tok::Currency(_) | Tok::Minus | Tok::Frac)) =>
             {
                 let word = word.to_lowercase();
-                // `Result -3`: the label of a value.
+                // `Result -3`: a label before a value.
                 let labels = [
                     "result",
                     "answer",
@@ -57,7 +57,7 @@ impl Parser {
     }
 }
 
-/// The content of one font command around a whole answer with digits.
+/// The content of a font command that contains the whole answer, if it has a digit and a space: `\text{5 hours}`.
 pub(super) fn set_as_text(text: &str) -> Option<&str> {
     let inner = text.trim_matches(|c: char| c == '$' || c.is_whitespace()).strip_suffix('}')?;
     let commands = ["\\text{", "\\textbf{", "\\textrm{", "\\mathrm{", "\\mathbf{", "\\mbox{", "\\textit{"];
@@ -66,7 +66,7 @@ pub(super) fn set_as_text(text: &str) -> Option<&str> {
     plain.then_some(inner)
 }
 
-/// The text before a remark in words: `6 (six)`, `7 \text{ (seven people)}`.
+/// The text before a remark in words at its end: `6 (six)`, `7 \text{ (seven people)}`.
 pub(super) fn spelled_out(text: &str) -> Option<&str> {
     let inner = text.trim_end().trim_end_matches('}').trim_end().strip_suffix(')')?;
     let open = inner.rfind('(')?;

@@ -1,4 +1,4 @@
-//! LaTeX commands.
+//! Lexes LaTeX commands.
 
 use super::lexer::{Lexer, symbol};
 use super::tables::{command, named_word, unicode};
@@ -7,15 +7,15 @@ use crate::ast::Func;
 use crate::compare::marks::{SHAPED, has_command};
 
 impl Lexer {
-    /// A LaTeX command.
+    /// Lexes the LaTeX command at the current position.
     pub(super) fn backslash(&mut self) -> Result<(), String> {
         let Some(next) = self.peek(1) else {
-            // A stray backslash at the end.
+            // A backslash at the end of the text is dropped.
             self.at += 1;
             return Ok(());
         };
         if next == '\\' {
-            // `\\frac` from twice-escaped text, or a row break.
+            // `\\` is a row break, or, as in `\\frac`, a backslash that was escaped twice.
             let name = self.command_name(self.at + 2);
             let known = !name.is_empty() && (command(&name).is_some() || is_structural(&name));
             if known && (self.environments == 0 || ["frac", "left", "right", "end", "sqrt", "dfrac"].contains(&&*name))
@@ -25,7 +25,7 @@ impl Lexer {
             }
             self.at += 2;
             if self.aligned > 0 {
-                // A row that starts with a relation belongs to the previous one.
+                // A row that starts with a relation or an operator continues the previous row; any other is an item.
                 self.skip_spaces();
                 while self.peek(0) == Some('&') {
                     self.at += 1;
@@ -68,7 +68,7 @@ impl Lexer {
         let mut name = self.command_name(self.at + 1);
         self.at += 1 + name.chars().count();
         if command(&name).is_none() && !is_structural(&name) {
-            // `\cdotx` and `\lvertx`: a known command with letters stuck to it.
+            // `\cdotx` and `\lvertx`: a known command without a space after it.
             let longest =
                 (2.max(name.len().saturating_sub(2))..name.len()).rev().find(|&n| command(&name[..n]).is_some());
             match longest {
@@ -76,8 +76,8 @@ impl Lexer {
                     self.at -= name.len() - n;
                     name.truncate(n);
                 }
-                // An unknown letter is a letter; a sign between operands, whose order and meaning are unknown, is not
-                // understood, and neither is a command with arguments.
+                // An unknown command that stands for a letter is a symbol. Between operands it may be an operator of
+                // unknown meaning, and with arguments a function: both are errors.
                 None if self.peek(0) != Some('{') && self.peek(0) != Some('[') && self.is_letter(&name) => {
                     self.push(Tok::Sym(format!("\\{name}")));
                     return Ok(());
@@ -88,7 +88,7 @@ impl Lexer {
         self.structural(&name)
     }
 
-    /// Whether an unknown command stands for a letter: by its name, or because it stands alone as an operand.
+    /// Whether an unknown command stands for a letter: by its name, or because it is not between two operands.
     fn is_letter(&self, name: &str) -> bool {
         const LETTERS: [&str; 22] = [
             "hbar",
@@ -137,7 +137,7 @@ impl Lexer {
         self.chars[from..].iter().take_while(|c| c.is_ascii_alphabetic()).collect()
     }
 
-    /// Commands that produce more than one token.
+    /// Lexes a command by name: delimiters, text, fonts and environments here, all others by the table `command`.
     pub(super) fn structural(&mut self, name: &str) -> Result<(), String> {
         match name {
             "left" | "right" | "bigl" | "bigr" | "Bigl" | "Bigr" | "biggl" | "biggr" | "Biggl" | "Biggr" | "big"
@@ -174,7 +174,7 @@ impl Lexer {
                     return Ok(());
                 }
                 let word = content.trim().trim_start_matches('~').trim().to_owned();
-                // 5 \mathrm{m}
+                // `5 \mathrm{m}`
                 if self.behind_value() && word.len() == 1 && "msghlLJNWVAKTFC".contains(&word) {
                     self.push(Tok::Text(word));
                     return Ok(());
@@ -238,7 +238,7 @@ impl Lexer {
                 Ok(())
             }
             "char" => {
-                // \char"000190
+                // `\char"000190`
                 if self.peek(0) == Some('"') {
                     self.at += 1;
                 }
@@ -255,7 +255,7 @@ impl Lexer {
                 Ok(())
             }
             _ => {
-                // \phi and \varphi in one text are two letters.
+                // If both `\phi` and `\varphi` occur in the text, they are two letters.
                 if let Some(base) = name.strip_prefix("var").filter(|base| SHAPED.contains(base))
                     && has_command(&self.chars.iter().collect::<String>(), "", base)
                 {
@@ -272,7 +272,7 @@ impl Lexer {
         }
     }
 
-    /// The content of `\text{...}`: a connector, a letter, or words.
+    /// Lexes the content of `\text{...}`: a connective, a function, a letter, or words.
     fn text(&mut self, content: &str) -> Result<(), String> {
         let trimmed = content.trim();
         if content.starts_with(char::is_whitespace) {
@@ -323,7 +323,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// A product sign; between vectors the cross product, which is not the dot product.
+    /// Pushes a product sign: the cross product before a vector (`\vec`, bold, hat) or beside ∇, else a multiplication.
     pub(super) fn times(&mut self) {
         const MARKS: [&str; 8] =
             ["\\vec", "\\mathbf", "\\boldsymbol", "\\bm", "\\overrightarrow", "\\hat", "\\nabla", "∇"];
@@ -334,12 +334,12 @@ impl Lexer {
         self.push(if marked || nabla { Tok::Cross } else { Tok::Times });
     }
 
-    /// Whether a value is directly before this place.
+    /// Whether the last token ends a value: a number or a closing bracket.
     pub(super) fn behind_value(&self) -> bool {
         matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup))
     }
 
-    /// Lexes `content` as if it were at this place.
+    /// Lexes `content` as if it were at the current position.
     fn nested(&mut self, content: &str) -> Result<(), String> {
         if content.len() > 400 {
             return Err("a long argument of a font command".into());
@@ -353,7 +353,8 @@ impl Lexer {
             environments: self.environments,
             aligned: self.aligned,
         };
-        // Nested fonts are rare: only one level is read, so that nothing recurses without limit.
+        // Nested font commands are rare. A command among more than two groups is an error, so that the recursion is
+        // bounded.
         if content.contains('\\') && content.matches('{').count() > 2 {
             return Err("nested font commands".into());
         }
@@ -371,7 +372,8 @@ impl Lexer {
         }
     }
 
-    /// Whether the cases that start here are equations in rows, without conditions in a further column.
+    /// Whether the `cases` environment that starts here is a system of equations, one per row, instead of a case
+    /// distinction with conditions.
     fn system(&self) -> bool {
         let rest = &self.chars[self.at..];
         let end = rest.windows(5).position(|w| w.iter().collect::<String>() == "\\end{").unwrap_or(rest.len());
@@ -394,7 +396,8 @@ impl Lexer {
         Some(c.to_string())
     }
 
-    /// The content of the `{...}` at this place; if the closing brace is missing, it extends to the end of the text.
+    /// Consumes `{...}` at the current position and returns its content. Without a closing brace, the content extends
+    /// to the end of the text.
     fn braced(&mut self) -> Option<String> {
         if self.peek(0) != Some('{') {
             return None;
@@ -418,7 +421,8 @@ impl Lexer {
     }
 }
 
-/// `m/s^2` and `kg \cdot m^{-1}` as one unit: letters with a slash, a power or a product.
+/// A composed unit in one font command, as plain text: `m/s^2`, `kg \cdot m^{-1}`. `None` if the content has no slash,
+/// power, product or space.
 fn unit_formula(content: &str) -> Option<String> {
     let clean = content.replace("\\cdot", "*").replace(['{', '}', '~'], "");
     let clean = ["\\,", "\\ ", "\\;", "\\:"].iter().fold(clean, |text, space| text.replace(space, " "));
@@ -428,6 +432,7 @@ fn unit_formula(content: &str) -> Option<String> {
         .then(|| clean.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Whether [`Lexer::structural`] handles the command itself, without the table `command`.
 fn is_structural(name: &str) -> bool {
     matches!(
         name,

@@ -1,14 +1,14 @@
-//! Numbers with their separators: thousands, decimals, exponents.
+//! Lexes numbers: thousands separators, decimals, exponents, bases.
 
 use super::lexer::Lexer;
 use super::token::{Commas, Tok};
 
 impl Lexer {
-    /// A number with its separators.
+    /// Lexes a number with its separators and exponent.
     pub(super) fn number(&mut self) {
         let mut text = self.digits();
         let mut grouped = false;
-        // Thousands: groups of exactly three digits after `,` `{,}` `,\!` `\,` `'` or one space.
+        // Thousands: groups of exactly three digits after `,`, `{,}`, `,\!`, `\,`, `'` or one space.
         if text.len() <= 3 && !text.is_empty() && !text.starts_with("00") {
             while let Some(skip) = self.thousands_separator(&text) {
                 self.at += skip;
@@ -16,7 +16,7 @@ impl Lexer {
                 grouped = true;
             }
         }
-        // `0{,}5`: a decimal comma without the space of a comma.
+        // `0{,}5`: a decimal comma; the braces prevent the space that LaTeX sets after a comma.
         if !grouped && self.rest_is("{,}") && self.peek(3).is_some_and(|d| d.is_ascii_digit()) {
             self.at += 3;
             text = format!("{text}.{}", self.digits());
@@ -46,7 +46,7 @@ impl Lexer {
             self.at += 1;
             text = format!("{text}.{}", self.digits());
         } else if self.peek(0) == Some('.') && self.peek(1) != Some('.') {
-            // `5.` at the end of a sentence or before a unit: the point is dropped; in `0.\overline{3}` it stays.
+            // The point of `5.` at the end of a sentence or before a unit is dropped; in `0.\overline{3}` it is kept.
             self.at += 1;
             let rest: String = self.chars[self.at..].iter().take(9).collect();
             let repeats = ["\\overline", "\\bar", "\\dot{"].iter().any(|m| rest.starts_with(m))
@@ -88,6 +88,7 @@ impl Lexer {
         self.push(Tok::Num(text));
     }
 
+    /// Consumes ASCII digits.
     pub(super) fn digits(&mut self) -> String {
         let start = self.at;
         while self.peek(0).is_some_and(|c| c.is_ascii_digit()) {
@@ -101,7 +102,8 @@ impl Lexer {
         self.chars[self.at..].iter().copied().take(text.len()).eq(text.chars())
     }
 
-    /// `1A3_{16}` and `FF_{16}`: digits and letters with a base above ten. Returns their length and the base.
+    /// Digits and letters with a base above ten at the current position: `1A3_{16}`, `FF_{16}`. Returns their length
+    /// without the subscript, and the base.
     pub(super) fn based_digits(&self) -> Option<(usize, u32)> {
         let run = self.chars[self.at..].iter().take(64).take_while(|c| c.is_ascii_alphanumeric()).count();
         let digits = &self.chars[self.at..self.at + run];
@@ -116,7 +118,7 @@ impl Lexer {
         digits.iter().all(|c| c.is_digit(base)).then_some((run, base))
     }
 
-    /// Whether `1.234.567` or `1.234,5` starts here: points between groups of three.
+    /// Whether points separate groups of three digits after the digits `first`: `1.234.567`, `1.234,5`.
     fn dot_groups(&self, first: &str) -> bool {
         if first.is_empty() || first.len() > 3 || first.starts_with('0') {
             return false;
@@ -136,7 +138,8 @@ impl Lexer {
         groups >= 2 || (groups == 1 && comma)
     }
 
-    /// Length of the thousands separator at this place, if a group of exactly three digits follows.
+    /// Length in characters of the thousands separator at the current position; `None` unless exactly three digits
+    /// follow.
     fn thousands_separator(&self, so_far: &str) -> Option<usize> {
         if so_far == "0" {
             return None;

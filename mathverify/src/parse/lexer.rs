@@ -1,16 +1,19 @@
-//! Lexes the characters of a formula, one token at a time: signs, Unicode, letters.
+//! Lexes a formula, one token at a time: signs, Unicode characters, letters. `lex_number` lexes numbers, `lex_latex`
+//! LaTeX commands.
 
 use super::tables::{named_word, unicode};
 use super::token::{Commas, Tok, Token};
 use crate::ast::{Constant, Func, Rel};
 
-/// A position in the characters.
+/// The characters with the current position, and the tokens so far.
 pub(super) struct Lexer {
     pub(super) chars: Vec<char>,
     pub(super) at: usize,
     pub(super) out: Vec<Token>,
+    /// Whether white space precedes the next token.
     pub(super) spaced: bool,
     pub(super) commas: Commas,
+    /// Number of open environments that `aligned` does not count: matrices and others.
     pub(super) environments: usize,
     /// Number of open environments whose rows are equations.
     pub(super) aligned: usize,
@@ -26,6 +29,7 @@ impl Lexer {
         self.spaced = false;
     }
 
+    /// Lexes at the current position: pushes tokens, or skips characters without a meaning.
     pub(super) fn step(&mut self) -> Result<(), String> {
         let c = self.chars[self.at];
         if c.is_ascii_alphanumeric()
@@ -33,7 +37,7 @@ impl Lexer {
         {
             let digits = self.chars[self.at..self.at + length].iter().collect();
             self.at += length;
-            // The subscript with its braces.
+            // Skip the subscript with its braces.
             self.at += 1;
             let braced = self.peek(0) == Some('{');
             self.at += usize::from(braced);
@@ -64,7 +68,7 @@ impl Lexer {
                 self.spaced = true;
                 return Ok(());
             }
-            // Math delimiters carry no meaning inside an answer.
+            // Math delimiters and invisible characters have no meaning inside an answer.
             '$' | '\u{200b}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2061}' | '\u{2062}' => return Ok(()),
             '+' => Tok::Plus,
             '-' if self.peek(0) == Some('>') => {
@@ -80,7 +84,7 @@ impl Lexer {
             '/' => Tok::Slash,
             '^' => Tok::Sup,
             '_' => Tok::Sub,
-            // `{:}`, `{=}`: a sign without the space around it.
+            // LaTeX writes `{:}` or `{=}` for a sign without space around it: drop the braces.
             '{' if matches!(self.peek(0), Some(':' | '=' | '+' | '-' | '<' | '>')) && self.peek(1) == Some('}') => {
                 self.chars[self.at + 1] = ' ';
                 return Ok(());
@@ -118,7 +122,7 @@ impl Lexer {
             ';' => Tok::Semicolon,
             ':' => Tok::Colon,
             '%' => Tok::Percent,
-            // The columns of aligned equations.
+            // Column separators of aligned equations are dropped.
             '&' if self.aligned > 0 => return Ok(()),
             '&' => Tok::Ampersand,
             '.' if self.peek(0) == Some('.') => {
@@ -127,9 +131,9 @@ impl Lexer {
                 }
                 Tok::Ellipsis
             }
-            // The end of a sentence.
+            // The full stop of a sentence is dropped.
             '.' if self.chars[self.at..].iter().all(|c| c.is_whitespace() || "$})]".contains(*c)) => return Ok(()),
-            // 5" is an angle or a length; "5" is a quotation.
+            // `5"` is an angle or a length; in `"5"` the marks are quotation marks.
             '"' | '”' if self.behind_digit() && self.chars.iter().filter(|c| "\"“”".contains(**c)).count() % 2 == 1 =>
             {
                 return Err("a mark of inches or seconds".into());
@@ -141,18 +145,19 @@ impl Lexer {
         Ok(())
     }
 
-    /// Whether the character before the last one is a digit.
+    /// Whether a digit precedes the character that was just consumed.
     fn behind_digit(&self) -> bool {
         self.at >= 2 && self.chars[self.at - 2].is_ascii_digit()
     }
 
+    /// Pushes a token of two characters, of which the second is not yet consumed.
     fn two(&mut self, kind: Tok) -> Result<(), String> {
         self.at += 1;
         self.push(kind);
         Ok(())
     }
 
-    /// A character beyond ASCII.
+    /// Lexes a character beyond ASCII.
     fn unicode(&mut self, c: char) -> Result<(), String> {
         const SUPER: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
         const SUB: &str = "₀₁₂₃₄₅₆₇₈₉";
@@ -186,7 +191,7 @@ impl Lexer {
             self.push(Tok::CloseGroup);
             return Ok(());
         }
-        // Digits of other writing systems and full-width ones.
+        // Digits of other scripts and full-width digits are replaced by ASCII digits and lexed again.
         if let Some(ascii) = fold_digit(c) {
             self.at -= 1;
             let mut i = self.at;
@@ -225,14 +230,14 @@ impl Lexer {
         Err(format!("the character {c:?}"))
     }
 
-    /// A sequence of ASCII letters.
+    /// Lexes a sequence of ASCII letters.
     fn letters(&mut self) {
         let start = self.at;
         while self.peek(0).is_some_and(|c| c.is_ascii_alphabetic()) {
             self.at += 1;
         }
         let run: String = self.chars[start..self.at].iter().collect();
-        // Continue into accented letters: a word of another language.
+        // If accented letters follow, it is a word of another language.
         if run.len() > 1 && self.peek(0).is_some_and(|c| c.is_alphabetic() && !c.is_ascii() && unicode(c).is_none()) {
             let mut word = run;
             while let Some(next) = self.peek(0).filter(|n| n.is_alphabetic()) {
@@ -261,7 +266,7 @@ impl Lexer {
             self.push(symbol(&run));
             return;
         }
-        // `1orW(x)`: a connector without its spaces.
+        // `1orW(x)`: a connective without spaces.
         if let Some(rest) = run.strip_prefix("or").or_else(|| run.strip_prefix("and"))
             && matches!(self.out.last(), Some(Token { kind: Tok::Num(_) | Tok::Close(_), .. }))
             && rest.starts_with(|c: char| c.is_ascii_uppercase())
@@ -270,7 +275,7 @@ impl Lexer {
             self.push(Tok::Or);
             return;
         }
-        // `2pi`, `xsin`: a known name at the end of a short run.
+        // `2xpi`, `xsin`: one or two letters before a known name.
         if run.len() <= 7 {
             for split in 1..run.len() - 1 {
                 if let Some(kind @ (Tok::Func(_) | Tok::Const(_))) = named_word(&run[split..])
@@ -289,7 +294,7 @@ impl Lexer {
         self.push(Tok::Word(run));
     }
 
-    /// Names that are commands in plain text only if something follows: `sum_{k=1}^n k`, `lg 1000`, `minus 3`.
+    /// Words that are commands in plain text only before a subscript or a value: `sum_{k=1}^n k`, `lg 1000`, `minus 3`.
     fn plain_command(&self, run: &str) -> Option<Vec<Tok>> {
         let next = self.chars[self.at..].iter().copied().find(|c| !c.is_whitespace());
         let limits = next == Some('_');
@@ -313,12 +318,12 @@ impl Lexer {
     }
 }
 
-/// The logarithm to the base of ten.
+/// The tokens of the logarithm to base 10, `log_{10}`.
 pub(super) fn common_logarithm() -> Vec<Tok> {
     vec![Tok::Func(Func::Log), Tok::Sub, Tok::OpenGroup, Tok::Num("10".into()), Tok::CloseGroup]
 }
 
-/// `e` and `i` are constants, every other letter a variable.
+/// The token of a single letter: `e` and `i` are constants, every other letter is a variable.
 pub(super) fn symbol(letter: &str) -> Tok {
     match letter {
         "e" => Tok::Const(Constant::E),
@@ -327,7 +332,7 @@ pub(super) fn symbol(letter: &str) -> Tok {
     }
 }
 
-/// A digit of another script as an ASCII digit.
+/// A full-width digit or a digit of another script as an ASCII digit; `None` for any other character.
 pub(crate) fn fold_digit(c: char) -> Option<char> {
     const ZEROS: [u32; 8] = [0xff10, 0x0660, 0x06f0, 0x0966, 0x09e6, 0x0e50, 0x1d7ce, 0x0be6];
     let code = u32::from(c);

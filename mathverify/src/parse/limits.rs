@@ -1,11 +1,11 @@
-//! Operators with limits: sums, products, integrals, limits.
+//! Parses operators with limits: sums, products, integrals, limits.
 
 use super::token::Tok;
 use super::{Parsed, Parser};
 use crate::ast::{Big, Constant, Expr, Rel};
 
 impl Parser {
-    /// `\sum_{k=1}^{n} body`.
+    /// A sum or product, `\sum_{k=1}^{n} body`, after its sign.
     pub(super) fn with_limits(&mut self, kind: Big) -> Parsed {
         let (mut var, mut low, mut high) = (None, None, None);
         for _ in 0..2 {
@@ -36,6 +36,7 @@ impl Parser {
         Ok(Expr::Big { kind, var, low: low.map(Box::new), high: high.map(Box::new), body: Box::new(body) })
     }
 
+    /// An integral, `\int_a^b body dx`, after its sign.
     pub(super) fn integral(&mut self) -> Parsed {
         let (mut low, mut high) = (None, None);
         for _ in 0..2 {
@@ -47,7 +48,7 @@ impl Parser {
         }
         let outer = std::mem::replace(&mut self.stop_at_differential, true);
         self.split_differentials();
-        // A bracket that holds the differential too is read as a product with it.
+        // If brackets contain the differential too, `d` and the variable are read as factors and removed below.
         if matches!(self.peek(), Some(Tok::Open(_) | Tok::OpenGroup)) && self.closes_after_differential() {
             self.stop_at_differential = false;
         }
@@ -55,7 +56,7 @@ impl Parser {
         self.stop_at_differential = outer;
         let mut body = body?;
         let inside = || {
-            // \int \frac{3 dx}{x} and \int {x dx}: the differential is a factor inside.
+            // `\int \frac{3 dx}{x}` and `\int {x dx}`: the differential is a factor of the body.
             let found = std::cell::RefCell::new(None);
             body.any(&|e| {
                 if let Expr::Mul(f) = e
@@ -84,7 +85,7 @@ impl Parser {
         Ok(Expr::Big { kind: Big::Integral, var, low, high, body: Box::new(body) })
     }
 
-    /// Whether `d x` is directly before the next closing bracket.
+    /// Whether `dx` is directly before the next closing bracket.
     fn closes_after_differential(&self) -> bool {
         let rest = &self.tokens[self.at..];
         let close = rest.iter().position(|t| matches!(t.kind, Tok::Close(_) | Tok::CloseGroup));
@@ -93,7 +94,7 @@ impl Parser {
         })
     }
 
-    /// Splits `dx` and `xdx`, which were lexed as words.
+    /// Splits `dx` and `xdx`, which were lexed as words, into letters.
     fn split_differentials(&mut self) {
         let mut split = Vec::with_capacity(self.tokens.len());
         for (i, token) in self.tokens.iter().enumerate() {
@@ -114,11 +115,12 @@ impl Parser {
         self.tokens = split;
     }
 
+    /// A limit, `\lim_{x \to a} body`, after its sign.
     pub(super) fn limit(&mut self) -> Parsed {
         self.expect(&Tok::Sub)?;
         self.side = None;
         let target = self.group_with(Self::relation)?;
-        // The side is kept where other operators have their upper limit.
+        // The side takes the place of the upper limit.
         let high = self.side.take().map(|above| Box::new(Expr::int(if above { 1 } else { -1 })));
         let Expr::Relation(mut terms, ops) = target else { return Err("a limit without its point".into()) };
         let (Some(point), Some(Expr::Sym(var))) = (terms.pop(), terms.pop()) else {
@@ -132,7 +134,7 @@ impl Parser {
     }
 }
 
-/// In a sum over `i`, the letter is not the imaginary unit.
+/// Replaces the imaginary unit by the variable `i`, in the body of a sum over `i`.
 fn bind_i(body: &Expr) -> Expr {
     match body {
         Expr::Const(Constant::I) => Expr::Sym("i".into()),
@@ -140,6 +142,7 @@ fn bind_i(body: &Expr) -> Expr {
     }
 }
 
+/// The body without the factors `d` and `var`.
 fn without_differential(body: &Expr, var: &str) -> Expr {
     if let Expr::Mul(factors) = body {
         let at = factors.windows(2).position(|w| w[0] == Expr::Sym("d".into()) && w[1] == Expr::Sym(var.into()));

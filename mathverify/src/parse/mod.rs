@@ -1,7 +1,7 @@
 //! A Pratt parser for answers and formulas in LaTeX, plain text and Unicode.
 //!
-//! It parses a whole text or fails, since a partly understood answer is not understood. Depth, tokens and nodes are
-//! limited, so everything that walks the result is limited too.
+//! The parser reads the whole text or fails, because a number inside an unknown formula must not be compared. Depth,
+//! tokens and nodes are limited, so the work of all code that walks the tree is limited too.
 
 mod delimited;
 mod functions;
@@ -24,38 +24,38 @@ use token::{Commas, Tok, Token};
 
 /// Maximum nesting depth of a formula.
 pub(crate) const MAX_DEPTH: usize = 120;
-/// Maximum number of operators that nest to the left: `a / b / c`, `x!!!`.
+/// Maximum number of left-associative and postfix operators, each of which deepens the tree: `a / b / c`, `x!!!`.
 const MAX_CHAINS: usize = 150;
-/// Maximum number of nodes of a formula.
+/// Maximum number of nodes of a syntax tree.
 pub(crate) const MAX_NODES: usize = 6_000;
 /// Maximum length of a formula, in bytes.
 pub(crate) const MAX_BYTES: usize = 24_000;
 
-/// Parses `text` in the default reading.
+/// Parses `text` in its default reading, with commas between digits as thousands separators.
 pub(crate) fn parse(text: &str) -> Result<Expr, String> {
     parse_with(&respell::respelled(text), Commas::Thousands)
 }
 
-/// The text with numbers in words and program notation as formulas.
+/// The text with numbers in words and program notation rewritten as formulas.
 pub(crate) fn respelled(text: &str) -> std::borrow::Cow<'_, str> {
     respell::respelled(text)
 }
 
-/// Whether a word is a name with a meaning in formulas: a function, a constant, a connective.
+/// Whether a word has a meaning in formulas: a function, a constant, a connective.
 pub(crate) fn is_name(word: &str) -> bool {
     tables::named_word(word).is_some()
 }
 
-/// The readings of `text`: first the default, then other meanings of its commas.
+/// The readings of `text`: first the default, then those with other meanings of its commas or of `j` and `I`.
 ///
-/// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. An ambiguous text has two readings, and two
-/// answers are equal if they share one.
+/// `1,22` is a list or a decimal; `(1,234)` is a number or a pair; `3+4j` has a variable or the imaginary unit. An
+/// ambiguous text has two readings, and two answers are equal if they share one.
 pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
     let respelled = respell::respelled(text);
     let text = &*respelled;
     let first = parse_with(text, Commas::Thousands);
     let mut all: Vec<Expr> = Vec::new();
-    // `3+4j` and `2*I`, as programs write the imaginary unit.
+    // `3+4j` and `2*I`: the imaginary unit in program notation.
     if let Ok(expr) = &first
         && let Some(other) = notation::imaginary(text, expr)
     {
@@ -75,7 +75,7 @@ pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
         } else if let Some(joined) = notation::indian_groups(text) {
             all.extend(parse_with(&joined, Commas::Thousands).ok().filter(|e| !all.contains(e)));
         } else if commas.len() == 1 && !text.contains(';') {
-            // One comma: 1,22 is a decimal in most of Europe; 1,234 stays a number with thousands.
+            // One comma: `1,22` is a decimal in most of Europe; in `1,234` the comma only separates thousands.
             let group = bytes[commas[0] + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
             let whole = bytes[..commas[0]].iter().rev().take_while(|b| b.is_ascii_digit()).count();
             let leading_zero = whole == 1 && bytes[commas[0] - 1] == b'0';
@@ -94,7 +94,7 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("longer than {MAX_BYTES} bytes"));
     }
-    // `\text{5 hours}`: all of it is set as text.
+    // `\text{5 hours}`: a font command contains the whole answer.
     if let Some(inner) = lead::set_as_text(text)
         && let Ok(expr) = parse_with(inner, commas)
     {
@@ -131,21 +131,21 @@ fn describe(tok: &Tok) -> String {
     }
 }
 
-/// A position in the tokens, with the limits of the work.
+/// The tokens with the current position, and the counters that limit the work.
 pub(crate) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     nodes: usize,
-    /// Number of operators so far that nest to the left.
+    /// Number of left-associative and postfix operators so far; at most [`MAX_CHAINS`].
     chains: usize,
     /// Number of open `|` that a further `|` closes.
     bars: usize,
-    /// Inside an integral, `d` before a variable ends the integrand.
+    /// True inside an integral, where `d` before a variable ends the integrand.
     stop_at_differential: bool,
-    /// Inside `{x | ...}`: a bar separates.
+    /// Not zero inside `{x | ...}`, where a bar or a colon separates the element from its conditions.
     separators: usize,
-    /// The side of the last point of a limit: `0^+` (`true`) or `0^-`.
+    /// The side from which the last limit approaches its point: `0^+` (`true`) or `0^-` (`false`).
     side: Option<bool>,
 }
 
@@ -160,6 +160,7 @@ impl Parser {
         self.tokens.get(self.at + ahead).map(|t| &t.kind)
     }
 
+    /// Whether white space precedes the next token.
     fn spaced(&self) -> bool {
         self.tokens.get(self.at).is_some_and(|t| t.spaced)
     }
@@ -170,6 +171,7 @@ impl Parser {
         tok
     }
 
+    /// Consumes the next token if it is `tok`.
     fn eat(&mut self, tok: &Tok) -> bool {
         let here = self.peek() == Some(tok);
         self.at += usize::from(here);
@@ -180,7 +182,7 @@ impl Parser {
         if self.eat(tok) { Ok(()) } else { Err(format!("expected {tok:?}, found {:?}", self.peek())) }
     }
 
-    /// Counts a node, and one level of depth during `f`.
+    /// Runs `f` one level deeper, and counts one node.
     fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
         self.depth += 1;
         self.nodes += 1;
@@ -196,7 +198,7 @@ impl Parser {
         result
     }
 
-    /// The whole text: items separated by semicolons, commas, "and", "or".
+    /// Parses the whole text: items separated by semicolons, commas, "and" or "or".
     fn answer(&mut self) -> Parsed {
         let groups = self.separated(&|t| matches!(t, Tok::Semicolon), &mut |p| {
             let joins = |t: &Tok| matches!(t, Tok::And | Tok::Or | Tok::Logic(_));
@@ -204,8 +206,8 @@ impl Parser {
                 let items = p.separated(&|t| matches!(t, Tok::Comma), &mut Self::item)?;
                 Ok(one_or(items, Expr::List))
             })?;
-            // `p = 5, q = 2 and p = 7, q = 2`: if the same names occur again, they form groups; otherwise it is one
-            // long list.
+            // `p = 5, q = 2 and p = 7, q = 2`: if every part assigns the same names, the parts are tuples; otherwise
+            // all items form one list.
             let grouped = connected.len() > 1
                 && connected.iter().all(|g| names(g).is_some_and(|n| n.len() > 1))
                 && connected.windows(2).all(|w| names(&w[0]) == names(&w[1]));
@@ -216,7 +218,7 @@ impl Parser {
                 return Ok(connected.remove(0));
             }
             if let Some(sign) = p.logic()? {
-                // `p ∧ q` is a statement; `x > 1 ∧ x < 3` are two, as with "and".
+                // `p ∧ q` is one statement; `x > 1 ∧ x < 3` is a list of two relations, as with "and".
                 if !connected.iter().all(|e| matches!(e, Expr::Relation(..))) {
                     let signs = vec![Rel::Other(sign); connected.len() - 1];
                     return Ok(Expr::Relation(connected, signs));
@@ -232,7 +234,7 @@ impl Parser {
             Ok(Expr::List(flat))
         })?;
         if groups.len() > 1 {
-            // `(p = 5, q = 2); (p = 7, q = 2)` with or without its parentheses.
+            // `p = 5, q = 2; p = 7, q = 2` means the same as `(p = 5, q = 2); (p = 7, q = 2)`.
             let grouped = groups.iter().all(|g| matches!(g, Expr::List(_)));
             let groups = if grouped { groups.into_iter().map(as_tuple).collect() } else { groups };
             return Ok(Expr::List(groups));
@@ -240,7 +242,8 @@ impl Parser {
         Ok(one_or(groups, Expr::List))
     }
 
-    /// The sign that joins statements; an error if there are two, since they would need an order.
+    /// The sign `∧` or `∨` that joins the statements; an error if both occur, or one with "and" or "or", since the
+    /// precedence is not defined.
     fn logic(&self) -> Result<Option<char>, String> {
         let mut signs = self.tokens.iter().filter_map(|t| match t.kind {
             Tok::Logic(sign) => Some(sign),
@@ -254,6 +257,7 @@ impl Parser {
         Ok(Some(first))
     }
 
+    /// Items with separators between them; several separators in a row count as one.
     fn separated(
         &mut self,
         separator: &dyn Fn(&Tok) -> bool,
@@ -269,7 +273,7 @@ impl Parser {
             if !found {
                 return Ok(items);
             }
-            // A separator at the end, or `, and`: the inner list ends, the outer one continues.
+            // After a separator at the end, or `, and`, the inner list ends and the outer one continues.
             if self.peek().is_none_or(|t| {
                 matches!(t, Tok::And | Tok::Or | Tok::Logic(_) | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup)
             }) {
@@ -279,7 +283,7 @@ impl Parser {
         }
     }
 
-    /// One item: a chain of relations, or words.
+    /// One item: a chain of relations, or words only.
     fn item(&mut self) -> Parsed {
         self.lead_in();
         if let Some(words) = self.words_only() {
@@ -301,7 +305,7 @@ impl Parser {
                 }
                 Tok::Sym(w) if !words.is_empty() || w.len() == 1 => words.push(w),
                 Tok::Minus if !words.is_empty() && real => {}
-                // `We find n!`: the sign belongs to the letter.
+                // In `We find n!` the `!` belongs to the letter, so the item is not only words.
                 Tok::Bang | Tok::Prime if real && !matches!(self.tokens[end - 1].kind, Tok::Sym(_)) => {}
                 Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or | Tok::Logic(_) => break,
                 _ => return None,
@@ -316,7 +320,7 @@ impl Parser {
         Some(words)
     }
 
-    /// `a = b = c`, `1 < x <= 5`, `x ∈ S`, or just an expression.
+    /// A chain of relations or a single expression: `a = b = c`, `1 < x <= 5`, `x ∈ S`.
     fn relation(&mut self) -> Parsed {
         self.deeper(|p| {
             let mut terms = vec![p.ratio()?];
@@ -324,7 +328,7 @@ impl Parser {
             while let Some(Tok::Relation(rel)) = p.peek() {
                 let rel = *rel;
                 p.at += 1;
-                // `x =` with nothing after it.
+                // `x ≈` with nothing after it: the sign is dropped.
                 if p.peek().is_none() && !terms.is_empty() && rel == Rel::Approx {
                     break;
                 }
@@ -335,7 +339,7 @@ impl Parser {
         })
     }
 
-    /// `a : b : c`.
+    /// A ratio, `a : b : c`.
     fn ratio(&mut self) -> Parsed {
         let first = self.sets()?;
         if self.peek() != Some(&Tok::Colon) || self.separators > 0 {
@@ -355,7 +359,7 @@ impl Parser {
     /// Unions, intersections and differences of sets.
     fn sets(&mut self) -> Parsed {
         let mut left = self.sum()?;
-        // `{1, 2}` without backslashes.
+        // `{1, 2} \cup {3, 4}`: braces without backslashes are LaTeX groups, here sets.
         let as_set = |e: Expr| if let Expr::List(items) = e { Expr::Set(items) } else { e };
         loop {
             if matches!(self.peek(), Some(Tok::Cup | Tok::Cap | Tok::SetMinus)) {
@@ -394,7 +398,7 @@ impl Parser {
         }
     }
 
-    /// Counts an operator that nests to the left: a chain of them is as deep as it is long.
+    /// Counts a left-associative or postfix operator: a chain of them makes a tree as deep as the chain is long.
     fn chained(&mut self) -> Result<(), String> {
         self.chains += 1;
         self.nodes += 1;
@@ -414,7 +418,7 @@ fn as_tuple(list: Expr) -> Expr {
     }
 }
 
-/// The names on the left of a list of assignments.
+/// The names that a list of assignments assigns; `None` if an item is no assignment.
 fn names(list: &Expr) -> Option<Vec<String>> {
     let Expr::List(items) = list else { return None };
     items

@@ -1,11 +1,11 @@
-//! Notations of school books in some countries that a formula alone does not distinguish; they are decided on the
-//! whole answer.
+//! Notations of some countries, fields and programs whose meaning depends on the whole answer. They are resolved after
+//! parsing.
 
 use crate::ast::{Constant, Expr, Func};
 
-/// Reads every `C_{10}^{3}` and `A_{5}^{2}` of an answer as a number of combinations or arrangements, if nothing else
-/// in the answer is a name: this is the notation of Chinese, Russian and French books. `C_1^2` beside other names is
-/// a power of a constant.
+/// Reads every `C_{10}^{3}` and `A_{5}^{2}` of an answer as a number of combinations or k-permutations, if the answer
+/// has no other name. Chinese, Russian and French textbooks use this notation. Beside other names, `C_2^2` is a power
+/// of a constant.
 pub(super) fn choices(e: Expr) -> Expr {
     let counted = |e: &Expr| choice(e).is_some();
     if !e.any(&counted) {
@@ -23,6 +23,7 @@ pub(super) fn choices(e: Expr) -> Expr {
     rewrite(&e)
 }
 
+/// The value of `C_n^k` or `A_n^k` with 2 <= n <= 1000 and 1 <= k <= n; `None` for any other expression.
 fn choice(e: &Expr) -> Option<Expr> {
     let Expr::Pow(base, exponent) = e else { return None };
     let Expr::Sym(name) = &**base else { return None };
@@ -33,13 +34,13 @@ fn choice(e: &Expr) -> Option<Expr> {
     let binomial = Expr::Func(Func::Binomial, vec![Expr::int(n), Expr::int(k)]);
     match letter {
         "C" => Some(binomial),
-        // `P_6^2` is a probability as often as a number of permutations, and is not rewritten.
+        // `P_6^2` is not rewritten: it can be a power of a probability or a number of permutations.
         "A" => Some(Expr::Mul(vec![binomial, Expr::Func(Func::Factorial, vec![Expr::int(k)])])),
         _ => None,
     }
 }
 
-/// `dy/dx` and `∂f/∂x`: the two differentials are no products, so that the `d` is not cancelled.
+/// `dy/dx` and `∂f/∂x`: replaces the two products by functions `d(y)` and `d(x)`, so that the `d` does not cancel.
 pub(super) fn differentials(e: Expr) -> Expr {
     fn differential(e: &Expr) -> Option<Expr> {
         let Expr::Mul(factors) = e else { return None };
@@ -65,7 +66,8 @@ pub(super) fn differentials(e: Expr) -> Expr {
     if e.any(&|e| matches!(e, Expr::Sym(s) if s == "d" || s == "∂")) { rewrite(&e) } else { e }
 }
 
-/// The integer part `[x]`: square brackets around a whole answer with variables, which do not group anything.
+/// Square brackets around a whole answer with variables may be the integer part `[x]`: wraps the answer in the unknown
+/// function [`BRACKETS`].
 pub(super) fn integer_part(e: Expr, tokens: &[super::Token]) -> Expr {
     use super::token::Tok;
     let [first, inner @ .., last] = tokens else { return e };
@@ -98,21 +100,21 @@ pub(super) fn integer_part(e: Expr, tokens: &[super::Token]) -> Expr {
     if whole || !e.any(&|e| matches!(e, Expr::Sym(_))) { e } else { Expr::Apply(BRACKETS.into(), vec![e]) }
 }
 
-/// The name of the function that square brackets may stand for.
+/// Name of the unknown function for square brackets around a single expression.
 pub(crate) const BRACKETS: &str = "[]";
 
-/// The answer with the imaginary unit of programs: `j` directly after a number, or `I` in a product; `None` if the
-/// text is not such an expression.
+/// The answer with the imaginary unit in program notation: `j` directly after a digit, or `I` beside a `*`; `None` if
+/// the text is not such an expression.
 pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
     let bytes = text.as_bytes();
     if text.contains('\\') || text.len() > 400 {
         return None;
     }
-    // 3+4j; in `5j` alone the letter may be a unit vector.
+    // `3+4j`; in `5j` alone, `j` may be a unit vector.
     let engineer = memchr::memchr_iter(b'j', bytes).any(|i| i > 0 && bytes[i - 1].is_ascii_digit())
         && text.trim().trim_start_matches('-').contains(['+', '-']);
     let program = memchr::memmem::find(bytes, b"*I").is_some() || memchr::memmem::find(bytes, b"I*").is_some();
-    // In `3i + 4j` the letters are two unit vectors.
+    // In `3i + 4j`, the letters are unit vectors.
     if engineer && e.any(&|e| matches!(e, Expr::Const(Constant::I))) {
         return None;
     }
@@ -121,7 +123,7 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
         (_, true) => "I",
         _ => return None,
     };
-    // If there is any other name, the letter is a name too.
+    // If the answer has any other name, the letter is a name too.
     let named = e.any(&|e| match e {
         Expr::Sym(s) => s != letter,
         Expr::Text(_) | Expr::Apply(..) => true,
@@ -131,7 +133,8 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
         .then(|| e.substitute(letter, &Expr::Const(Constant::I)))
 }
 
-/// `1,00,000` and `12,34,567` without their separators, which follow the Indian grouping of digits.
+/// The text without the commas of a number in Indian digit grouping (`1,00,000`, `12,34,567`); `None` for any other
+/// text.
 pub(super) fn indian_groups(text: &str) -> Option<String> {
     let chars: Vec<char> = text.chars().collect();
     let start = chars.iter().position(char::is_ascii_digit)?;
@@ -143,7 +146,7 @@ pub(super) fn indian_groups(text: &str) -> Option<String> {
         && (1..=2).contains(&groups[0].len())
         && inner.iter().all(|g| g.len() == 2)
         && groups.last().is_some_and(|g| g.len() == 3);
-    // Another comma elsewhere makes it a list.
+    // With a further comma elsewhere, the text is a list.
     let rest: String = chars[start + length..].iter().collect();
     (indian && !rest.contains(',')).then(|| {
         let before: String = chars[..start].iter().collect();

@@ -1,4 +1,4 @@
-//! Sums, products, signs, powers, and suffixes of an operand.
+//! Sums, products, signs, powers, and postfix operators.
 
 use super::token::Tok;
 use super::{Parsed, Parser, one_or};
@@ -16,7 +16,7 @@ impl Parser {
                 let term = match p.peek() {
                     Some(Tok::Plus) => {
                         p.at += 1;
-                        // `+\infty`-like double signs: `a + -b`.
+                        // In `a + -b`, `product` reads the second sign.
                         p.product()?
                     }
                     Some(Tok::Minus) => {
@@ -32,7 +32,7 @@ impl Parser {
                         Expr::PlusMinus(Box::new(p.product()?), false)
                     }
                     Some(Tok::Func(Func::Mod)) if p.peek_at(1).is_some() => {
-                        // `a + b \pmod m` as a remark: not a value.
+                        // Not reached: `product` consumes every `mod` that is followed by a token.
                         return Err("mod after a sum".into());
                     }
                     _ => break,
@@ -44,7 +44,7 @@ impl Parser {
         })
     }
 
-    /// `a * b / c mod d`, with products by juxtaposition inside.
+    /// `a * b / c mod d`; the operands may be products by juxtaposition.
     pub(super) fn product(&mut self) -> Parsed {
         let mut left = self.signed()?;
         loop {
@@ -63,7 +63,7 @@ impl Parser {
                 Some(Tok::Slash) => {
                     self.at += 1;
                     self.chained()?;
-                    // `1/2 x` is half of x, `a / 8y` divides by 8y.
+                    // `1/2 x` is (1/2) x; `a / 8y` is a / (8y).
                     let plain = matches!(left, Expr::Num { decimals: None, .. });
                     let loose = plain
                         && matches!(self.peek(), Some(Tok::Num(_)))
@@ -81,7 +81,7 @@ impl Parser {
                     let right = self.signed()?;
                     left = Expr::Func(Func::Mod, vec![left, right]);
                 }
-                // (mod 5)
+                // `7 (mod 5)`
                 Some(Tok::Open('(')) if self.peek_at(1) == Some(&Tok::Func(Func::Mod)) => {
                     self.at += 2;
                     self.chained()?;
@@ -111,7 +111,7 @@ impl Parser {
         self.deeper(Self::sum)
     }
 
-    /// A sign before a product by juxtaposition: `-2x`.
+    /// A product by juxtaposition with signs before it: `-2x`.
     fn signed(&mut self) -> Parsed {
         match self.peek() {
             Some(Tok::Minus) => {
@@ -134,7 +134,7 @@ impl Parser {
         }
     }
 
-    /// `2 x y`, `3 \sqrt 2`, `5 \text{ cm}`.
+    /// A product by juxtaposition, or a number with a unit: `2 x y`, `3 \sqrt 2`, `5 \text{ cm}`.
     fn juxtaposed(&mut self) -> Parsed {
         let mut factors = vec![self.power()?];
         loop {
@@ -161,14 +161,14 @@ impl Parser {
         Ok(one_or(factors, Expr::Mul))
     }
 
-    /// Whether the next token can be multiplied by juxtaposition.
+    /// Whether the next token starts a further factor of a product by juxtaposition.
     pub(super) fn starts_factor(&self) -> bool {
         match self.peek() {
             Some(Tok::Sym(d)) if d == "d" && self.stop_at_differential => !matches!(self.peek_at(1), Some(Tok::Sym(_))),
             Some(Tok::Bar) => self.bars == 0 && self.separators == 0,
             Some(Tok::DoubleBar) => self.bars == 0,
             Some(Tok::Func(Func::Mod)) => false,
-            // The end of a French interval: ]0, 1[
+            // `[` can also end a French open interval: `]0, 1[`.
             Some(Tok::Open('[')) => !matches!(
                 self.peek_at(1),
                 None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::Close(_) | Tok::CloseGroup)
@@ -197,7 +197,7 @@ impl Parser {
         }
     }
 
-    /// `left` and a fraction after it, as a mixed number.
+    /// The mixed number of the integer `left` and a proper fraction after it; `None` if there is no such fraction.
     fn mixed(&mut self, left: &Expr) -> Result<Option<Expr>, String> {
         let Expr::Num { value, decimals: None } = left else { return Ok(None) };
         if !value.is_integer() {
@@ -238,13 +238,13 @@ impl Parser {
         }
     }
 
-    /// Words, a percent sign, degrees or a currency after an operand. `true` if something was consumed.
+    /// Reads a unit, words or a currency after the factors, which become one quantity. `false` if there are none.
     fn unit(&mut self, factors: &mut Vec<Expr>) -> Result<bool, String> {
         let (word, plain) = match self.peek() {
             Some(Tok::Text(w)) => (w.clone(), false),
             Some(Tok::Word(w)) => (w.clone(), true),
             Some(Tok::Currency(c)) => (c.to_string(), false),
-            // 9 Ω; 50 µm.
+            // `9 Ω`, `50 µm`
             Some(Tok::Sym(s)) if s == "Omega" && matches!(self.peek_at(1), None | Some(Tok::Comma)) => {
                 if !factors.iter().all(is_numeric) {
                     return Ok(false);
@@ -263,7 +263,8 @@ impl Parser {
             }
             _ => return Ok(false),
         };
-        // `xy` and `abc` are products of letters; `cm` after a number and any longer word are units.
+        // Up to three letters are a product of variables (`xy`, `abc`), unless they are a unit after a number (`5 cm`).
+        // Longer words are units.
         let after_number = factors.iter().all(is_numeric);
         if plain && !after_number && word.len() <= 3 {
             return Ok(false);
@@ -328,7 +329,7 @@ impl Parser {
         matches!(self.peek_at(1), Some(Tok::Word(_) | Tok::Text(_)))
     }
 
-    /// An operand with its powers and suffixes.
+    /// An operand with its powers, subscripts and postfix operators.
     pub(super) fn power(&mut self) -> Parsed {
         self.deeper(|p| {
             let base = p.prefix()?;
@@ -336,10 +337,11 @@ impl Parser {
         })
     }
 
+    /// Reads the powers, subscripts and postfix operators after `base`.
     pub(super) fn postfix(&mut self, mut base: Expr) -> Parsed {
         loop {
             base = match self.peek() {
-                // The side of a limit: 0^+ and 0^{-} are read at the end of the limit.
+                // The side of a limit, `0^+` or `0^{-}`: `group_with` reads the sign.
                 Some(Tok::Sup) if self.side_of_limit() => return Ok(base),
                 Some(Tok::Sup) => {
                     self.at += 1;
@@ -358,7 +360,7 @@ impl Parser {
                             self.expect(&Tok::CloseGroup)?;
                             Expr::Quantity(Box::new(base), unit)
                         }
-                        // 4^{th}
+                        // `4^{th}`
                         (Some(Tok::OpenGroup), Some(Tok::Word(w) | Tok::Text(w)), Some(Tok::CloseGroup))
                             if matches!(&**w, "th" | "st" | "nd" | "rd") =>
                         {
@@ -415,7 +417,7 @@ impl Parser {
                 }
                 Some(Tok::Degree) => {
                     self.at += 1;
-                    // `f \circ g`
+                    // `f \circ g` is not supported.
                     if matches!(base, Expr::Sym(_) | Expr::Apply(..) | Expr::Func(..))
                         && matches!(self.peek(), Some(Tok::Sym(_) | Tok::Word(_) | Tok::Func(_) | Tok::Open(_)))
                     {
@@ -430,7 +432,7 @@ impl Parser {
                         _ => Expr::Degrees(Box::new(base)),
                     }
                 }
-                // 0.333...
+                // `0.333...`
                 Some(Tok::Ellipsis) => match &base {
                     Expr::Num { value, decimals: Some(n) } => {
                         let repeated = repeating_tail(value, *n).ok_or("an unfinished decimal")?;
@@ -445,7 +447,7 @@ impl Parser {
         }
     }
 
-    /// Whether `^+}` or `^{-}}` follows.
+    /// Whether `^+}` or `^{+}}` follows, or the same with a minus: the end of a limit's subscript.
     fn side_of_limit(&self) -> bool {
         let sign = |t: Option<&Tok>| matches!(t, Some(Tok::Plus | Tok::Minus));
         let closed = |t: Option<&Tok>| t == Some(&Tok::CloseGroup);
@@ -470,7 +472,7 @@ impl Parser {
             }
             _ => {
                 let base = self.prefix()?;
-                // `2^3^2`, `2^n!`
+                // `2^3^2` nests to the right. In `2^n!` the factorial applies to the power.
                 match self.peek() {
                     Some(Tok::Sup) => {
                         self.at += 1;
@@ -484,7 +486,7 @@ impl Parser {
     }
 }
 
-/// A product, kept flat.
+/// The product of two expressions; a product on the left is extended, not nested.
 pub(super) fn multiply(left: Expr, right: Expr) -> Expr {
     match left {
         Expr::Mul(mut factors) => {
@@ -495,6 +497,7 @@ pub(super) fn multiply(left: Expr, right: Expr) -> Expr {
     }
 }
 
+/// Whether the expression counts as a number, so that a short word after it can be a unit.
 fn is_numeric(e: &Expr) -> bool {
     matches!(
         e,
@@ -511,22 +514,24 @@ fn is_numeric(e: &Expr) -> bool {
     )
 }
 
+/// A name with `n` primes.
 fn primed(base: Expr, n: usize) -> Parsed {
     match base {
         Expr::Sym(name) => Ok(Expr::Sym(name + &"'".repeat(n))),
-        // 30' of an angle or in feet: the two are not distinguished.
+        // `30'` may be minutes of an angle or feet, so it is not read.
         _ => Err("a prime after something other than a name".into()),
     }
 }
 
+/// The proper fraction `n / d`; `None` if it is not one.
 fn proper(n: &str, d: &str) -> Option<Rat> {
     let (n, dn) = rational::decimal(n)?;
     let (d, dd) = rational::decimal(d)?;
     (dn == 0 && dd == 0 && !d.is_zero() && n < d).then(|| n / d)
 }
 
-/// `0.333...` and `0.1666...`: the last digit, if it occurs at least three times in sequence (or twice directly after
-/// the point), repeats without end.
+/// The value of `0.333...`, `0.1666...` or `0.1212...`: the block that ends the decimals repeats without end. A block
+/// of one digit must occur three times (twice if there are only two decimals), a longer block twice.
 fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
     if !(2..=400).contains(&decimals) {
         return None;
@@ -534,7 +539,7 @@ fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
     let scaled = (value * Rat::from_integer(rational::ten_to(decimals))).to_integer();
     let digits = format!("{:0>width$}", scaled.to_string(), width = decimals as usize + 1);
     let fraction = &digits[digits.len() - decimals as usize..];
-    // The shortest block that ends the digits at least twice (three times for a single digit).
+    // Take the shortest block that is repeated often enough at the end of the digits.
     for block in 1..=fraction.len() / 2 {
         let times = if block == 1 { 3.min(fraction.len()) } else { 2 };
         if block * times > fraction.len() {
@@ -552,13 +557,13 @@ fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
     None
 }
 
-/// Digits as a number, with `decimals` only if there is a point.
+/// Digits as a number; `decimals` is set only if there is a point.
 pub(super) fn number_of(text: &str) -> Parsed {
     let (value, decimals) = rational::decimal(text).ok_or("a number that is too long")?;
     Ok(Expr::Num { value, decimals: text.contains('.').then_some(decimals) })
 }
 
-/// `digits` in `base`.
+/// The number with these `digits` in `base` (2 to 36); `None` if a digit does not exist in that base.
 pub(super) fn based(digits: &str, base: u32) -> Option<Expr> {
     if !(2..=36).contains(&base) || digits.is_empty() || digits.len() > 2_000 {
         return None;
@@ -571,7 +576,7 @@ pub(super) fn based(digits: &str, base: u32) -> Option<Expr> {
     Some(Expr::Based { digits: lower, base, value: Rat::from_integer(value) })
 }
 
-/// Whether a number is a small integer, such as a base or a root index.
+/// The value of an integer from 1 to 999, such as a base or the index of a root; `None` for any other expression.
 pub(super) fn small(e: &Expr) -> Option<u32> {
     match e {
         Expr::Num { value, decimals: None } if *value > int(0) && *value < int(1_000) => {

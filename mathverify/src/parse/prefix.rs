@@ -7,7 +7,7 @@ use super::{Parsed, Parser};
 use crate::ast::{Big, Constant, Expr, Func, Rel};
 
 impl Parser {
-    /// An operand without its suffixes.
+    /// An operand without its powers, subscripts and postfix operators.
     pub(super) fn prefix(&mut self) -> Parsed {
         let Some(tok) = self.next() else { return Err("an unfinished formula".into()) };
         match tok {
@@ -23,7 +23,7 @@ impl Parser {
                 }
                 Ok(Expr::Sym(letters))
             }
-            // `\triangle ABC` too; the order of its letters counts in `\triangle ABC \cong \triangle DEF`.
+            // `\triangle ABC` is a name too. The order of its letters counts: `\triangle ABC \cong \triangle DEF`.
             Tok::Sym(name)
                 if name == "△" && matches!(self.peek(), Some(Tok::Word(w)) if w.chars().all(char::is_uppercase)) =>
             {
@@ -41,7 +41,7 @@ impl Parser {
                 self.deeper(Self::group)
             }
             Tok::Bar | Tok::DoubleBar => self.deeper(|p| p.absolute(&tok)),
-            // French open intervals: ]a, b[
+            // A French interval, open on the left: `]a, b[`
             Tok::Close(']') => self.deeper(|p| p.bracketed(']')),
             Tok::Frac => self.fraction(),
             Tok::Binom => {
@@ -67,11 +67,11 @@ impl Parser {
         }
     }
 
-    /// Two or three letters are a product of variables, read one by one, so that a power belongs to the last one.
-    /// More letters are a word.
+    /// Up to three ASCII letters are a product of variables: takes the first letter and leaves the rest in the tokens,
+    /// so that a power belongs to the last letter. Any other word is text.
     fn word_operand(&mut self, word: String) -> Expr {
         let mut letters = word.chars();
-        // Words that start sentences, and words after others, are not products.
+        // Common English words, and words after other words, are not products.
         let sentence = |word: &str| {
             matches!(
                 word,
@@ -119,7 +119,7 @@ impl Parser {
         }
     }
 
-    /// A number with a repeating block after its decimals: `0.1\overline{6}`, `0.1(6)`, `0.\dot{3}`.
+    /// A number, perhaps with a repeating block after its decimals: `0.1\overline{6}`, `0.(6)`, `0.\dot{3}`.
     fn maybe_repeating(&mut self, text: &str) -> Parsed {
         let block = match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
             (Some(Tok::Accent("bar" | "dot")), Some(Tok::OpenGroup), Some(Tok::Num(b)), Some(Tok::CloseGroup)) => {
@@ -144,7 +144,7 @@ impl Parser {
         number_of(text)
     }
 
-    /// A plain number.
+    /// A number token.
     pub(super) fn number(&mut self) -> Parsed {
         match self.next() {
             Some(Tok::Num(text)) => number_of(&text),
@@ -152,12 +152,12 @@ impl Parser {
         }
     }
 
-    /// The argument of a command: a group, or one character.
+    /// The argument of a LaTeX command: a group, one digit, or one operand with an optional minus.
     pub(super) fn argument(&mut self) -> Parsed {
         match self.peek() {
             Some(Tok::OpenGroup) => self.deeper(Self::group),
             Some(Tok::Num(text)) => {
-                // \frac12 takes one digit at a time.
+                // `\frac12`: each argument is one digit.
                 let text = text.clone();
                 let mut chars = text.chars();
                 match chars.next() {
@@ -180,18 +180,18 @@ impl Parser {
         }
     }
 
+    /// `\frac{a}{b}`, or the derivative `\frac{d}{dx} f`.
     fn fraction(&mut self) -> Parsed {
-        // \frac{d}{dx} f
         if let Some(var) = self.derivative_by() {
             let body = self.deeper(Self::product)?;
             return Ok(Expr::Big { kind: Big::Derivative, var, low: None, high: None, body: Box::new(body) });
         }
-        // frac(1, 2) is not LaTeX and is not parsed.
+        // `frac(1, 2)` is not LaTeX, and fails here.
         let (n, d) = (self.argument()?, self.argument()?);
         Ok(Expr::Div(Box::new(n), Box::new(d)))
     }
 
-    /// Skips `{d}{dx}` and returns the variable.
+    /// Consumes `{d}{dx}` and returns the variable; `None` if something else follows.
     fn derivative_by(&mut self) -> Option<String> {
         let kinds: Vec<&Tok> = (0..7).filter_map(|i| self.peek_at(i)).collect();
         let d = |t: &Tok| matches!(t, Tok::Sym(s) if s == "d");
@@ -210,7 +210,7 @@ impl Parser {
         Some(var)
     }
 
-    /// Whether `(plain arguments) =` follows: `p(x) = ...`, `E(2020, 1993) = 76`.
+    /// Whether `(names and numbers) =` follows: `p(x) = ...`, `E(2020, 1993) = 76`.
     fn is_function_left_of_equation(&self) -> bool {
         if self.peek() != Some(&Tok::Open('(')) || self.spaced() {
             return false;
@@ -234,8 +234,9 @@ impl Parser {
         )
     }
 
+    /// A name, or a function with its arguments.
     fn symbol(&mut self, name: String) -> Parsed {
-        // f(x) with the usual names of functions; x(x + 1) is a product.
+        // Only the usual names of functions take arguments: `f(x)`. In contrast, `x(x + 1)` is a product.
         let function = self.is_function_left_of_equation()
             || matches!(&*name, "f" | "g" | "h" | "F" | "G" | "H" | "P" | "Q" | "W" | "T" | "phi" | "psi");
         let name_end = self.at;
@@ -247,7 +248,7 @@ impl Parser {
                     other => return Ok(other),
                 }
             }
-            // f^{-1}(x)
+            // `f^{-1}(x)`
             Some(Tok::Sup) if function && self.inverse_mark() => {
                 self.at += 5;
                 format!("{name}⁻¹")
@@ -273,7 +274,7 @@ impl Parser {
             return Ok(Expr::Sym(full));
         }
         self.at = name_end;
-        // C(n, k)
+        // `C(n, k)`. `P(n, k)` does not get here: `P` is one of the function names above.
         if (name == "C" || name == "P") && self.peek() == Some(&Tok::Open('(')) && !self.spaced() {
             let before = (self.at, self.depth);
             self.at += 1;
@@ -287,10 +288,10 @@ impl Parser {
         Ok(Expr::Sym(name))
     }
 
-    /// `base_sub`: a name with its subscript, or a number in another base.
+    /// Reads the subscript of `base`: the result is a name with a subscript, or a number in another base.
     pub(super) fn subscripted(&mut self, base: Expr) -> Parsed {
         let start = self.at;
-        // The subscript as text, for names.
+        // The subscript as text becomes part of a name.
         let rendered = self.subscript_text()?;
         match &base {
             Expr::Sym(name) => Ok(Expr::Sym(format!("{name}_{rendered}"))),
@@ -308,7 +309,7 @@ impl Parser {
                 ];
                 let base_number = rendered.parse::<u32>().ok();
                 let base_number = base_number.or_else(|| words.iter().find(|w| w.0 == rendered).map(|w| w.1));
-                // The digits as written, with leading zeros.
+                // The digits as written: `value` has no leading zeros.
                 let written = match self.tokens[..start].iter().rev().find_map(|t| match &t.kind {
                     Tok::Num(n) => Some(n.clone()),
                     _ => None,
@@ -320,7 +321,7 @@ impl Parser {
                     .and_then(|b| based(&written, b))
                     .ok_or_else(|| "a number with a subscript that is not a base".into())
             }
-            // 1A3_{16}
+            // `(ab)_1`, `(5 cm)_1`
             Expr::Mul(_) | Expr::Quantity(..) => Err("a subscript after a product".into()),
             Expr::Apply(name, args) => Ok(Expr::Apply(format!("{name}_{rendered}"), args.clone())),
             Expr::Text(name) => Ok(Expr::Sym(format!("{name}_{rendered}"))),
@@ -332,7 +333,7 @@ impl Parser {
         }
     }
 
-    /// The tokens of a subscript, written without spaces.
+    /// Consumes a subscript; its tokens as text without spaces.
     fn subscript_text(&mut self) -> Result<String, String> {
         let mut depth = 0;
         let mut text = String::new();
@@ -373,10 +374,11 @@ impl Parser {
     }
 }
 
+/// A name with an accent: `\vec{v}`, `\overline{AB}`.
 fn accented(inner: Expr, mark: &'static str) -> Parsed {
     match (inner, mark) {
         (Expr::Sym(name), _) => Ok(Expr::Sym(format!("{mark}{{{name}}}"))),
-        // \overline{AB}: a segment, or the digits of a number.
+        // `\overline{AB}`: a segment, or the digits of a number.
         (Expr::Mul(factors), "bar" | "vec") => {
             let mut name = String::new();
             for factor in &factors {

@@ -1,5 +1,5 @@
-//! Rewrites other spellings as formulas: program notation (`0x1F`, `math.sqrt(2)`), scales (`5 million`, `1.2万`),
-//! number words (`twenty-five`, `百分之二十五`).
+//! Rewrites other spellings as formulas before parsing: program notation (`0x1F`, `math.sqrt(2)`), scale words
+//! (`5 million`, `1.2万`) and number words (`twenty-five`, `百分之二十五`).
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,10 +10,10 @@ use text2num::{Language, text2digits};
 
 use crate::pattern::pattern;
 
-/// Longest text that is rewritten, in bytes.
+/// Maximum length of a text that is rewritten, in bytes.
 const MAX_BYTES: usize = 400;
 
-/// The text as a formula, if it contains such a spelling; else the text itself.
+/// The text with such spellings rewritten; the text itself if it has none.
 pub(super) fn respelled(text: &str) -> Cow<'_, str> {
     if text.len() > MAX_BYTES || !text.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) {
         return Cow::Borrowed(text);
@@ -70,7 +70,7 @@ fn replace(text: &mut Cow<'_, str>, regex: &Regex, with: impl Fn(&Captures<'_>) 
 static LITERAL: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(^|[^\w.\\])0(?:[xX]([0-9a-fA-F]{1,64})|[bB]([01]{1,200})|[oO]([0-7]{1,100}))\b"));
 
-/// `0x1F`, `0b101`, `0o17` as decimal digits.
+/// A hexadecimal, binary or octal literal (`0x1F`, `0b101`, `0o17`) as a decimal number.
 fn literal(c: &Captures<'_>) -> String {
     let (digits, base) = match (c.get(2), c.get(3), c.get(4)) {
         (Some(hex), ..) => (hex.as_str(), 16),
@@ -90,7 +90,8 @@ static FRACTION: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"\b(?:Rational|Fraction)\(\s*([-+]?\d+)\s*,\s*([-+]?\d+)\s*\)"));
 static POWER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bpow\(([^(),]{1,40}),([^(),]{1,40})\)"));
 
-/// Words that multiply the number before them by a power of ten (or twelve, for a dozen), in the recipe's languages.
+/// Words that multiply the number before them by a power of ten, as regular expressions with the exponent: English,
+/// German, French, Spanish, Italian, Portuguese, Polish, Russian, Hindi.
 const SCALES: &[(&str, u32)] = &[
     ("hundred", 2),
     ("thousand", 3),
@@ -127,7 +128,7 @@ const SCALES: &[(&str, u32)] = &[
     ("करोड़", 7),
     ("हज़ार", 3),
 ];
-/// The same for scripts without spaces.
+/// The same for scripts without spaces between words: Chinese, Japanese, Korean, Thai.
 const SIGNS: &[(&str, u32)] = &[
     ("万亿", 12),
     ("百万", 6),
@@ -158,13 +159,13 @@ static SCALED: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// The scales alone: a scaled number contains one.
+/// Matches any scale word: a cheap test before [`SCALED`].
 static SCALE_STEM: LazyLock<Regex> = LazyLock::new(|| {
     let all: Vec<&str> = SCALES.iter().chain(SIGNS).map(|s| s.0).collect();
     pattern(&format!("(?i)(?:{})", all.join("|")))
 });
 
-/// `2.5 thousand` as `2500`.
+/// A number with a scale word as digits: `2.5 thousand` as `2500`.
 fn scaled(c: &Captures<'_>) -> String {
     let word = c.get(3).map_or("", |m| m.as_str()).to_lowercase();
     let sign = c.get(4).map_or("", |m| m.as_str());
@@ -176,16 +177,16 @@ fn scaled(c: &Captures<'_>) -> String {
         EXACT.iter().find(|(w, _)| w.is_match(&word)).map(|s| s.1)
     };
     match power.and_then(|p| shifted(&c[1], p)) {
-        // The separator is removed, but not the font command that opens before the next word.
+        // Drop the separator, but keep a font command before the scale word, because its closing brace follows later.
         Some(number) => format!("{number}{}", if c[2].contains('{') { &c[2] } else { "" }),
         None => c[0].to_owned(),
     }
 }
 
-/// Digits with their point moved by `power` places; `None` if the separators are ambiguous.
+/// The number `digits` times `10^power`, as text; `None` if it has more than one point.
 fn shifted(digits: &str, power: u32) -> Option<String> {
     let digits = digits.trim_end_matches([',', '.']);
-    // One separator followed by one or two digits is a decimal point; groups of three are thousands.
+    // A single comma is a decimal comma unless exactly three digits follow; other commas separate thousands.
     let plain = match (digits.matches(',').count(), digits.matches('.').count()) {
         (0, 0 | 1) => digits.to_owned(),
         (1, 0) if digits.split(',').next_back().is_some_and(|g| g.len() != 3) => digits.replace(',', "."),
@@ -207,7 +208,7 @@ fn shifted(digits: &str, power: u32) -> Option<String> {
     Some(if trimmed.is_empty() || trimmed.starts_with('.') { format!("0{trimmed}") } else { trimmed.to_owned() })
 }
 
-/// Denominators as words.
+/// English words for denominators.
 const PARTS: [(&str, u32); 18] = [
     ("half", 2),
     ("halves", 2),
@@ -229,8 +230,8 @@ const PARTS: [(&str, u32); 18] = [
     ("tenths", 10),
 ];
 
-/// A number in words as digits, if the text is only the number and perhaps a noun: `twenty-five`, `two thirds`,
-/// `minus seven`, `vingt et un`, `fünfundzwanzig`, `twelve apples`.
+/// Number words as digits, if the text is only a number, in English perhaps with a noun of one or two words:
+/// `twenty-five`, `two thirds`, `minus seven`, `vingt et un`, `fünfundzwanzig`, `twelve apples`.
 fn spoken(text: &str) -> Option<String> {
     static ENGLISH: LazyLock<Language> = LazyLock::new(Language::english);
     static OTHERS: LazyLock<[Language; 6]> = LazyLock::new(|| {
@@ -256,7 +257,7 @@ fn spoken(text: &str) -> Option<String> {
     let digits = |words: &[String], language: &Language| {
         text2digits(&words.join(" "), language).ok().filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
     };
-    // The longest prefix that is a number.
+    // Take the longest prefix that is an English number.
     for length in (1..=words.len()).rev() {
         let Some(number) = digits(&words[..length], &ENGLISH) else { continue };
         let rest = &words[length..];
@@ -274,7 +275,7 @@ fn spoken(text: &str) -> Option<String> {
             _ => None,
         };
     }
-    // Words that have another meaning in English are not numbers here.
+    // Numbers of other languages that are English words with another meaning are not read.
     if matches!(
         &*words[0],
         "second" | "seconds" | "once" | "due" | "sole" | "cent" | "cents" | "elf" | "mil" | "mille" | "sei"
@@ -283,13 +284,14 @@ fn spoken(text: &str) -> Option<String> {
     }
     let mut found = OTHERS.iter().filter_map(|language| digits(words, language));
     let number = found.next()?;
-    // If languages disagree, there is no number.
+    // If two languages read different numbers, there is no number.
     found.all(|other| other == number).then(|| format!("{sign}{number}"))
 }
 
 const CHINESE_DIGITS: &str = "零〇一二两兩三四五六七八九十百千";
 
-/// A Chinese or Japanese number as digits: `二十五`, `三分之二`, `百分之二十五`, `负三`, `三点五`, with a measure word.
+/// A Chinese or Japanese number as digits, perhaps with a measure word, which is kept: `二十五`, `三分之二`,
+/// `百分之二十五`, `负三`, `三点五`, `十二个`.
 fn chinese(text: &str) -> Option<String> {
     const MEASURES: [&str; 34] = [
         "", "个", "個", "元", "米", "厘米", "千米", "公里", "岁", "人", "只", "本", "张", "天", "年", "个月", "小时",
@@ -312,6 +314,7 @@ fn chinese(text: &str) -> Option<String> {
     })
 }
 
+/// The value of Chinese numerals without sign and measure word, as decimal digits.
 fn chinese_value(text: &str) -> Option<String> {
     let (whole, decimals) = text.split_once('点').map_or((text, None), |(w, d)| (w, Some(d)));
     let digit = |c: char| match c {

@@ -1,9 +1,9 @@
-//! Names: LaTeX commands, words of plain text, Unicode characters.
+//! Tables of names with a meaning: LaTeX commands, words of plain text, Unicode characters.
 
 use super::token::Tok;
 use crate::ast::{Constant, Func, Rel};
 
-/// Greek letters that are variables.
+/// Greek letters that are variables, and `\ell`.
 const GREEK: [&str; 31] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
     "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma",
@@ -50,7 +50,8 @@ fn function(name: &str) -> Option<Func> {
     })
 }
 
-/// The token of a LaTeX command; `Some(None)` is a command that only makes space.
+/// The token of a LaTeX command (without its backslash). `Some(None)` is a layout command without a meaning, `None` an
+/// unknown command.
 pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
     if let Some(f) = function(name) {
         return Some(Some(Tok::Func(f)));
@@ -154,7 +155,7 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
     }))
 }
 
-/// A sequence of letters in plain text that has a special meaning.
+/// The token of a word that has a meaning in plain text; `None` for any other word.
 pub(crate) fn named_word(word: &str) -> Option<Tok> {
     if let Some(f) = function(word) {
         return Some(Tok::Func(f));
@@ -184,7 +185,7 @@ pub(crate) fn named_word(word: &str) -> Option<Tok> {
     })
 }
 
-/// A character beyond ASCII that has a special meaning.
+/// The token of a character beyond ASCII that has a meaning; `None` for any other character.
 pub(crate) fn unicode(c: char) -> Option<Tok> {
     const GREEK_CHARS: &str = "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΣΦΨΩ";
     const GREEK_NAMES: [&str; 30] = [

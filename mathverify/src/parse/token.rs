@@ -1,4 +1,4 @@
-//! Tokens, lexed from LaTeX, plain text and Unicode in one pass.
+//! The tokens of a formula. One lexer pass reads LaTeX, plain text and Unicode.
 
 use super::lexer::Lexer;
 use crate::ast::{Constant, Func, Rel};
@@ -15,7 +15,7 @@ pub(crate) struct Token {
 pub(crate) enum Tok {
     /// Digits with at most one point, without separators.
     Num(String),
-    /// Digits and letters in a base above ten.
+    /// A number in a base above ten: its digits and letters, and the base.
     Based(String, u32),
     /// A single symbol: a letter or a Greek name.
     Sym(String),
@@ -28,22 +28,27 @@ pub(crate) enum Tok {
     /// `\frac` and its variants.
     Frac,
     Binom,
-    /// `\choose`, `\over`, `\atop`: infix.
+    /// `\choose`, an infix operator.
     Choose,
+    /// `\over`, an infix operator.
     Over,
     Sum,
     Product,
     Integral,
     Limit,
-    /// `\overline`, `\dot`, `\vec`, ...: a mark on the next argument, by name.
+    /// An accent on the next argument, by name: `\overline` (`bar`), `\dot`, `\vec`, ...
     Accent(&'static str),
-    /// `\boxed`, `\mathrm` with formula content, `\displaystyle`: without a meaning of their own.
+    /// A named set by its letter: `R`, `Z`, `N`, `Q`, `C`; `0` is the empty set.
     NamedSet(char),
+    /// `^`
     Sup,
+    /// `_`
     Sub,
+    /// `{` and `}` of a LaTeX group.
     OpenGroup,
     CloseGroup,
-    /// `(`, `[`, `{` (as `\{`), `<` (as `\langle`), floor `f`, ceiling `c`.
+    /// An opening bracket: `(`, `[`, `{` for `\{`, `<` for `\langle`, `f` for floor, `c` for ceiling. [`Tok::Close`]
+    /// has `)` and `]`, and otherwise the same characters.
     Open(char),
     Close(char),
     Bar,
@@ -53,7 +58,7 @@ pub(crate) enum Tok {
     PlusMinus,
     MinusPlus,
     Times,
-    /// `\times` or × between vectors: the cross product.
+    /// The cross product: `\times` or × with vectors.
     Cross,
     Slash,
     Bang,
@@ -75,28 +80,28 @@ pub(crate) enum Tok {
     Ellipsis,
     And,
     Or,
-    /// `∧` or `∨` between statements.
+    /// `∧` or `∨`.
     Logic(char),
     /// A fraction character such as ½.
     Vulgar(i64, i64),
     Transpose,
 }
 
-/// The reading of commas between digits.
+/// How a comma between digits is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commas {
-    /// `1,234` is one number, `1,22` is two.
+    /// A thousands separator: `1,234` is one number, `1,22` is two.
     Thousands,
-    /// `1,22` and `1000,99` are one number with a decimal comma.
+    /// A decimal comma: `1,22` and `1000,99` are one number.
     Decimal,
-    /// A comma always separates.
+    /// A comma always separates items.
     List,
 }
 
 /// Maximum length of a formula, in tokens.
 pub(crate) const MAX_TOKENS: usize = 4_000;
 
-/// Splits `text` into tokens; the error says what could not be read.
+/// Splits `text` into tokens; the error names the first part that cannot be read.
 pub(crate) fn tokens(text: &str, commas: Commas) -> Result<Vec<Token>, String> {
     let mut lexer = Lexer {
         chars: text.chars().collect(),
