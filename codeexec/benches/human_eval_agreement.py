@@ -37,7 +37,7 @@ def {name}(*a, **k):
 
 
 def variants(tasks):
-    """(task, name of the variant, completion) of every program."""
+    """Yields (task, name of the variant, completion) for every program."""
     rng = random.Random(3)
     for i, task in enumerate(tasks):
         right, name = task["canonical_solution"], task["entry_point"]

@@ -17,7 +17,7 @@ use codeexec::record::Job;
 use codeexec::run::run_all;
 use codeexec::suite::{Suite, tasks};
 
-/// The measuring time for each tool.
+/// Minimum measuring time of codeexec and of [`bare`]; [`forked`] runs a fixed number of programs instead.
 const MEASURE: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
@@ -62,7 +62,7 @@ fn report(load: &str, jobs: &[Job]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Programs per second with this number of workers.
+/// codeexec's programs per second with this number of worker processes.
 fn ours(jobs: &[Job], workers: usize) -> anyhow::Result<f64> {
     let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
     let pool = Pool::new(launcher, workers, Limits::default(), 0);
@@ -78,7 +78,7 @@ fn ours(jobs: &[Job], workers: usize) -> anyhow::Result<f64> {
     Ok(count as f64 / start.elapsed().as_secs_f64())
 }
 
-/// The sum of the rates of several instances of the same tool.
+/// The sum of the rates (programs per second) of `workers` instances of a tool that run in parallel.
 fn peer(workers: usize, measure: impl Fn() -> anyhow::Result<f64> + Sync) -> anyhow::Result<f64> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(&measure)).collect();
@@ -87,7 +87,7 @@ fn peer(workers: usize, measure: impl Fn() -> anyhow::Result<f64> + Sync) -> any
     })
 }
 
-/// A new `python3 -I -S` for each program.
+/// Programs per second, with a new `python3 -I -S` process for each program.
 fn bare(codes: &[String]) -> anyhow::Result<f64> {
     let (python, start, mut count) = (python()?, Instant::now(), 0);
     while start.elapsed() < MEASURE {
@@ -99,7 +99,7 @@ fn bare(codes: &[String]) -> anyhow::Result<f64> {
     Ok(count as f64 / start.elapsed().as_secs_f64())
 }
 
-/// A forked process for each program.
+/// Programs per second of `forked.py`, with a forked process for each of 200 programs.
 fn forked(codes: &[String]) -> anyhow::Result<f64> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/forked.py");
     let mut child = Command::new(python()?).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -112,7 +112,7 @@ fn forked(codes: &[String]) -> anyhow::Result<f64> {
     Ok(some.len() as f64 / said["seconds"].as_f64().context("no seconds")?)
 }
 
-/// The interpreter itself, not a wrapper that searches for it.
+/// The path of the interpreter itself, not of a wrapper that searches for it.
 fn python() -> anyhow::Result<String> {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

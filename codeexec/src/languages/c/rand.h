@@ -1,4 +1,4 @@
-/* glibc's rand(), which programs written on Linux have seen: additive feedback r[i] = r[i-3] + r[i-31]. */
+/* glibc's rand(), so that programs get the same numbers as on Linux: additive feedback r[i] = r[i-3] + r[i-31]. */
 #pragma once
 #include <stdint.h>
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
-//! The compiled sources: the program's text, then the tests in a file whose name and entry point only this run knows.
+//! The sources of one compilation: the program, and the tests in a file whose name and entry point are random in each
+//! run.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +10,13 @@ use crate::record::{Job, TestKind};
 
 /// The files of one compilation.
 pub struct Unit {
-    /// Paths and texts.
+    /// Paths and contents. The tests have the placeholder path `/tests.h`, which [`Unit::files`] replaces.
     pub sources: Vec<(&'static str, String)>,
     /// The file to compile.
     pub main: String,
-    /// The function that runs the tests, if there are any: `entry(number of the test) -> 0`.
+    /// The name of the function that runs one test, if there are any: `int entry(int index)`, 0 for success.
     pub entry: Option<String>,
-    /// The tests' names.
+    /// The tests' names, for reports.
     pub tests: Vec<String>,
     secret: String,
 }
@@ -67,7 +68,7 @@ impl Unit {
     }
 }
 
-/// The text of the tests with the function that the host calls.
+/// The source of the tests, with the function that the host calls.
 fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
     let setup = job.setup.as_deref().unwrap_or("");
     let mut text = format!("#include <assert.h>\n{setup}\n");
@@ -112,7 +113,7 @@ fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
     text
 }
 
-/// A name that a program cannot know.
+/// A name with 128 random bits, which a program cannot know.
 fn random_name() -> String {
     let mut bytes = [0; 16];
     // SAFETY: the buffer is valid for its length.
@@ -122,7 +123,7 @@ fn random_name() -> String {
     format!("codeexec_{}{more}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// A text without comments and string literals.
+/// A source with each comment, string and character literal replaced by a space.
 pub fn without_comments(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -167,8 +168,8 @@ pub fn body_of<'a>(text: &'a str, function: &str) -> Option<&'a str> {
     Some(&text[open + 1..])
 }
 
-/// Whether the tests name anything that the program's text may define: an identifier of it that is no keyword and
-/// no name of the usual headers.
+/// Whether the tests use an identifier that also occurs in the program's source and is neither a keyword nor a common
+/// name of the standard headers.
 pub fn use_program(job: &Job) -> bool {
     const COMMON: &[&str] = &[
         "include",
@@ -255,8 +256,8 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The macros that a text may define: each name after a `define`, at any place. Lines are joined as by the
-/// preprocessor, and comments between the two words are removed.
+/// The macros that a source may define: each name after the word `define`, anywhere. As in the preprocessor, continued
+/// lines are joined and comments are removed first.
 fn defined_macros(code: &str) -> BTreeSet<String> {
     let mut joined = code.replace("\\\r\n", "").replace("\\\n", "").replace("??/\n", "");
     while let Some(start) = joined.find("/*") {

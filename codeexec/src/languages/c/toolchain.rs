@@ -1,4 +1,4 @@
-//! Clang and wasm-ld in the sandbox, with headers and libraries: they compile the text of a program to a module.
+//! Clang and wasm-ld in the sandbox, with headers and libraries: they compile a program's source to a wasm module.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const PACKAGE: Package = Package::Npm(NpmPackage {
     version: "22.0.0-git20542-10",
     sha256: "6230ea1afa9691fa065935cf68c01642ff9b31c183fe8ac64cdfda025df06009",
 });
-/// Time limit of the compiler, and of the linker.
+/// Time limit of one run of the compiler, and of one run of the linker.
 pub const COMPILE_TIME: Duration = Duration::from_secs(20);
 /// Headers from this project, which take precedence over all others.
 const OWN_HEADERS: [(&str, &str); 5] = [
@@ -29,7 +29,7 @@ const OWN_HEADERS: [(&str, &str); 5] = [
     ("/codeexec/rand.h", include_str!("rand.h")),
     ("/codeexec/openssl/md5.h", include_str!("md5.h")),
 ];
-/// Headers for other machines and languages, which are left out: a third of the bytes.
+/// Path prefixes of headers for other machines and languages, which are left out: a third of the bytes.
 const UNUSED: [&str; 12] = [
     "include/avx",
     "include/hlsl",
@@ -54,14 +54,14 @@ pub enum Dialect {
     Cpp,
 }
 
-/// The opened compiler.
+/// The opened compiler and linker.
 pub struct Toolchain {
     module: Linked,
     /// Headers and libraries.
     sysroot: Files,
 }
 
-/// The paths of its files.
+/// Paths of the files that set-up makes.
 struct Paths {
     compiled: PathBuf,
     resources: PathBuf,
@@ -162,22 +162,22 @@ fn flags(dialect: Dialect) -> Vec<&'static str> {
     flags
 }
 
-/// The reason why a program was not built: messages of the compiler or the linker, or a limit.
+/// Why a program was not built.
 pub enum Failure {
-    /// The text has errors.
+    /// The messages of the compiler or the linker: errors in the source, or too little memory.
     Errors(String),
     /// A limit was reached.
     Ended(Ending),
 }
 
 impl Toolchain {
-    /// Whether [`Toolchain::set_up`] was run.
+    /// Whether the cache has the files of [`Toolchain::set_up`].
     pub fn is_set_up(machine: &Machine) -> anyhow::Result<bool> {
         let paths = Paths::new(machine)?;
         Ok(paths.compiled.exists() && paths.resources.exists() && paths.precompiled.exists())
     }
 
-    /// Fetches LLVM, compiles it to native code, and lets it precompile the headers of the standard library.
+    /// Downloads LLVM, compiles it to native code, and uses it to precompile the headers of the standard library.
     pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
         let (start, paths) = (Instant::now(), Paths::new(machine)?);
         let scratch = tempfile::tempdir_in(cache::private_folder()?)?;
@@ -212,7 +212,7 @@ impl Toolchain {
         Ok(Self { module: link(&module)?, sysroot: sysroot(&cache::map(&paths.resources)?)? })
     }
 
-    /// Opens the files of [`Toolchain::set_up`].
+    /// Opens the files that [`Toolchain::set_up`] made.
     ///
     /// # Errors
     /// When they do not exist.
@@ -225,11 +225,12 @@ impl Toolchain {
         Ok(toolchain)
     }
 
-    /// Compiles and links: `sources` are files, and `main` is the one to compile. With `entry`, the module exports
-    /// that function for the host to call; without it, the module is a whole program with a `_start`.
+    /// Compiles and links. `sources` are the paths and contents of files, `main` is the path of the one to compile.
+    /// With `entry`, the module exports that function for the host to call; without it, the module is a whole program
+    /// with a `_start`.
     ///
     /// # Errors
-    /// The outer error is a failure of the sandbox; the inner one is caused by the text.
+    /// The outer error is a failure of the sandbox; the inner one is caused by the sources.
     pub fn build<'a>(
         &self,
         dialect: Dialect,
@@ -271,7 +272,7 @@ impl Toolchain {
         Ok(Ok(link(&module)?))
     }
 
-    /// Runs a tool of LLVM; returns the file that it made.
+    /// Runs Clang or wasm-ld and returns the content of its output file.
     fn tool(&self, arguments: &[&str], mut files: Files, output: &str) -> Result<Vec<u8>, Failure> {
         let limits = Limits { memory: 1 << 30, output: 1 << 18, disk: 128 << 20, ..Limits::within(COMPILE_TIME) };
         files.set_limit(limits.disk);

@@ -1,9 +1,9 @@
-//! Assertions whose answer does not depend on the program: they judge nothing, and are not counted.
+//! Finds assertions whose result does not depend on the program. Such assertions judge nothing and are not counted.
 
 use super::tests::{without_comments, words};
 
-/// Whether an asserted expression can tell a wrong program: it is no constant, no `... || 1`, no value beside itself, no
-/// message behind a comma, and not only the name of a function of the program.
+/// Whether an asserted expression can detect a wrong program. These cannot: constants, `... || 1`, `x == x`, an
+/// expression with a message after a comma, and the bare name of a function of the program.
 pub fn judges(text: &str, code: &str) -> bool {
     const FIXED: [&str; 8] = ["true", "false", "NULL", "nullptr", "sizeof", "int", "char", "double"];
     let plain = without_comments(text);

@@ -8,7 +8,7 @@ use super::peer::Role;
 use super::script::{Package, Script};
 use crate::sandbox::{Ending, Instance};
 
-/// The harness: the body of one function, so that it does not use global names of the program.
+/// The harness, as the body of one function, so that its names are not global and cannot clash with the program's.
 const HARNESS: &str = concat!(
     "(function () { 'use strict';\n",
     include_str!("values.js"),
@@ -21,7 +21,7 @@ const HARNESS: &str = concat!(
     "})();\n"
 );
 
-/// The language.
+/// JavaScript with its harness.
 pub static JAVASCRIPT: Script = Script {
     name: "javascript",
     aliases: &["js", "node", "mjs", "ecmascript"],

@@ -1,4 +1,4 @@
-//! PHP: php-cgi. No snapshot of it can be taken after its start, so each program and each judge starts it again.
+//! PHP: php-cgi. No snapshot can be taken after its start, so each program and each judge starts php-cgi again.
 
 use pinned::NpmPackage;
 
@@ -6,7 +6,7 @@ use super::peer::Role;
 use super::script::{Package, Script};
 use crate::sandbox::{Ending, Instance, Stop};
 
-/// The language.
+/// PHP with its harness.
 pub static PHP: Script = Script {
     name: "php",
     aliases: &["php8"],
@@ -47,7 +47,7 @@ pub static PHP: Script = Script {
     syntax_errors: &["ParseError"],
 };
 
-/// `main` ends by an exit; code 0 means that it completed.
+/// Runs php-cgi's `main`, which ends by an exit; code 0 means that it completed.
 fn enter(instance: &mut Instance, _: Role) -> Result<(), Ending> {
     match instance.call_named::<(), ()>("_start", ()) {
         Err(Ending::Stopped(Stop::Exit(0))) => Ok(()),

@@ -39,7 +39,8 @@ impl Checker<'_> {
         self.int().and_then(|n| usize::try_from(n).ok())
     }
 
-    /// One value; `Some(false)` for the end mark of a dictionary.
+    /// Checks one value: `Some(true)` if it is valid, `Some(false)` for the end mark of a dictionary, `None` if it is
+    /// not valid.
     fn value(&mut self, depth: usize) -> Option<bool> {
         if depth > MAX_DEPTH {
             return None;
@@ -145,7 +146,8 @@ mod tests {
 
     #[test]
     fn code_truncation_and_lies_are_refused() {
-        // A code object, a reference to itself, a list longer than the bytes, a digit out of range, nothing.
+        // A code object, a reference to itself, a list longer than the bytes, a digit out of range, nothing, an end
+        // mark, two values.
         for text in ["63000000", "db0100000072 00000000", "5bffffff7f4e", "6c01000000ffff", "", "30", "4e4e"] {
             assert!(!is_plain(&bytes(text)), "{text}");
         }

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::Machine;
 
-/// The harness: values, the program's half, the judge's half.
+/// The Python sources of the harness, in the order in which they run: values, the program's side, the judge's side.
 pub const SOURCES: [&str; 6] = [
     include_str!("values.py"),
     include_str!("program.py"),
@@ -22,10 +22,10 @@ pub const SOURCES: [&str; 6] = [
     include_str!("testing.py"),
     include_str!("judge.py"),
 ];
-/// Threads and event loops for an interpreter without threads.
+/// Replaces threads and event loops in an interpreter that has none.
 pub const CONCURRENCY: &str = include_str!("concurrency.py");
 
-/// The language.
+/// Python with its harness.
 pub struct Python;
 
 impl Language for Python {

@@ -1,4 +1,4 @@
-//! The packages that programs may import, and the time of a first import.
+//! The packages that programs may import, and the extra processor time for their first import.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -47,7 +47,8 @@ pub const PACKAGES: [(&str, u64); 36] = [
     ("yaml", 600),
 ];
 
-/// The time that imports of the packages above may take, in the program's interpreter and in the judge's.
+/// Extra processor time for a job: the sum over the [`PACKAGES`] that the program imports, plus the sum over those that
+/// its tests import in the judge's interpreter.
 pub fn import_time(job: &Job) -> Duration {
     let tests = job.tests.iter().filter_map(serde_json::Value::as_str);
     let of_judge: Vec<&str> = tests.chain(job.test.as_deref()).chain(job.setup.as_deref()).collect();

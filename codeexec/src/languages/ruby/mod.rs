@@ -15,7 +15,7 @@ const HARNESS: &str = concat!(
     include_str!("start.rb")
 );
 
-/// The language.
+/// Ruby with its harness.
 pub static RUBY: Script = Script {
     name: "ruby",
     aliases: &["rb"],
@@ -62,7 +62,7 @@ fn place(instance: &mut Instance, bytes: &[u8]) -> Result<u32, Ending> {
     Ok(at)
 }
 
-/// Runs a text; returns 0, or how Ruby ended it by an exception or an exit.
+/// Evaluates Ruby source; returns 0, or Ruby's nonzero state after an exception or an exit.
 fn eval(instance: &mut Instance, text: &str) -> Result<i32, Ending> {
     let name = "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>";
     let at = place(instance, text.as_bytes())?;
@@ -70,7 +70,7 @@ fn eval(instance: &mut Instance, text: &str) -> Result<i32, Ending> {
     Ok(instance.read_i32(result + 4).unwrap_or(-1))
 }
 
-/// Runs the harness, with a seed for this instance's randomness.
+/// Runs the harness. `srand` seeds Ruby's generator for this instance: the snapshot holds the same state for all.
 fn enter(instance: &mut Instance, role: Role) -> Result<(), Ending> {
     let part = if role == Role::Judge { "judge" } else { "program" };
     let state = eval(instance, &format!("srand\nCODEEXEC.delete('{part}').run\n$stdout.flush"))?;
