@@ -1,16 +1,16 @@
-// What all kernels share. NVRTC compiles these files for a GPU; a C++ compiler compiles the same text behind
-// emulation/emulate.h for a processor. No header of CUDA is needed: bfloat16 is a 16-bit word.
+// Code that all kernels share. NVRTC compiles these files for a GPU. A C++ compiler compiles the same text after
+// emulation/emulate.h for a CPU. No CUDA header is needed: bfloat16 is a 16-bit word.
 
 using i64 = long long;
 using bf16 = unsigned short;
 
-// A number that is below every finite logit that matters, and finite itself, so that differences with it are no NaN.
+// Start value of maxima: below every logit and score in practice, and finite, so that differences with it are not NaN.
 constexpr float lowest = -3.0e38f;
 
 __device__ inline float wide(float x) { return x; }
 __device__ inline float wide(bf16 x) { return __uint_as_float(static_cast<unsigned>(x) << 16); }
 
-// To the nearest, ties to even.
+// Rounds to nearest, ties to even.
 __device__ inline void put(float &out, float x) { out = x; }
 __device__ inline void put(bf16 &out, float x) {
 #ifdef __CUDA_ARCH__
@@ -22,14 +22,14 @@ __device__ inline void put(bf16 &out, float x) {
 #endif
 }
 
-// x as T would hold it.
+// x rounded to type T.
 template <typename T> __device__ inline float rounded(float x) {
   T narrow;
   put(narrow, x);
   return wide(narrow);
 }
 
-// N neighbours in memory, read and written at once.
+// N consecutive elements, read or written with one access.
 template <typename T, int N> struct alignas(sizeof(T) * N) Pack {
   T of[N];
 };
@@ -46,8 +46,8 @@ template <typename T> constexpr int widest = 16 / sizeof(T);
 
 __device__ inline bool aligned(const void *address) { return reinterpret_cast<unsigned long long>(address) % 16 == 0; }
 
-// The sum of x over the threads of a row of the block (those of one threadIdx.y), given to each of them. All threads of
-// the block call it. blockDim.x is a multiple of 32; `scratch` has a number for each warp of the block.
+// Returns to each thread the sum of x over the threads of its row of the block (the threads with the same threadIdx.y). All
+// threads of the block must call it. blockDim.x is a multiple of 32; `scratch` has one float for each warp of the block.
 __device__ inline float row_sum(float x, float *scratch) {
   for (int lane = 16; lane > 0; lane /= 2)
     x += __shfl_xor_sync(0xffffffffu, x, lane);
@@ -55,7 +55,7 @@ __device__ inline float row_sum(float x, float *scratch) {
   if (warps == 1)
     return x;
   float *mine = scratch + threadIdx.y * warps;
-  __syncthreads(); // the sums of the call before have been read
+  __syncthreads(); // all threads have read the sums of the previous call
   if (threadIdx.x % 32 == 0)
     mine[threadIdx.x / 32] = x;
   __syncthreads();

@@ -1,8 +1,8 @@
-// The head's softmax-cross-entropy: nll = logsumexp(z) - z[label] of each row of logits z [rows, vocab], in float32; 0
-// where the label is negative, NaN where it is no row of the head. With `factor` (float32, [rows]; null: values only) z
-// becomes factor (softmax(z) - onehot(label)) in place. A block computes a row at a time: two reads and one write.
+// Softmax cross-entropy: nll = logsumexp(z) - z[label] for each row of logits z [rows, vocab], in float32. nll is 0 if the label is
+// negative, and NaN if the label is not below vocab. If `factor` (float32, [rows]) is not null, z is overwritten by the gradient
+// factor (softmax(z) - onehot(label)). A block computes one row at a time: it reads z twice and writes it once.
 
-// max(z) and sum(e^(z - max)) of some logits.
+// State of an online softmax over some logits: max(z) and sum(e^(z - max)).
 struct Soft {
   float high, sum;
 };
@@ -12,13 +12,13 @@ __device__ inline Soft join(Soft a, Soft b) {
   return {high, a.sum * expf(a.high - high) + b.sum * expf(b.high - high)};
 }
 
-// Over the block, given to each thread. `scratch` has a place for each warp.
+// Joins the states of all threads of the block, and returns the result to each thread. `scratch` has one state for each warp.
 __device__ inline Soft block_join(Soft mine, Soft *scratch) {
   for (int lane = 16; lane > 0; lane /= 2) {
     const Soft other = {__shfl_xor_sync(0xffffffffu, mine.high, lane), __shfl_xor_sync(0xffffffffu, mine.sum, lane)};
     mine = join(mine, other);
   }
-  __syncthreads(); // those of the row before have been read
+  __syncthreads(); // all threads have read the states of the previous row
   if (threadIdx.x % 32 == 0)
     scratch[threadIdx.x / 32] = mine;
   __syncthreads();
@@ -35,7 +35,7 @@ __device__ inline void cross_entropy_rows(T *z, const i64 *labels, const float *
     T *at = z + row * vocab;
     const i64 label = labels[row];
     const bool counts = label >= 0, known = label < vocab;
-    // Read here, since the gradient takes its place behind the barriers of block_join.
+    // Read before the barriers of block_join, because the gradient overwrites the logit after them.
     const float target = counts && known ? wide(at[label]) : 0.0f;
     Soft mine = {lowest, 0.0f};
     for (i64 i = threadIdx.x * N; i < vocab; i += blockDim.x * N) {

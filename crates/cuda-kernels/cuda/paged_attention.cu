@@ -1,22 +1,22 @@
-// Attention of one query a sequence over keys and values in pages: out = softmax(q k^T scale) v in float32, with grouped
-// heads. q and out are [rows, heads, width]; keys and values are [pages, 2^page_bits tokens, kv_heads, width]; table is
-// [rows, pages_each]: which page holds the keys of a sequence from token 2^page_bits i on. A sequence sees the last `window`
-// of its lengths[row] keys (window 0: all of them); of no keys the result is 0.
+// Paged attention for decoding, with one query per sequence: out = softmax(q k^T scale) v in float32, with grouped query heads.
+// q and out are [rows, heads, width]; keys and values are [pages, 2^page_bits tokens, kv_heads, width]. table is
+// [rows, pages_each]: table[row][i] is the page of the sequence's tokens from 2^page_bits i on. A query attends to the last
+// `window` of the sequence's lengths[row] keys (window 0: all of them). Without keys the result is 0.
 //
-// A block (blockIdx.y) computes `split` keys of a sequence (a part) for up to G heads that share their keys. Parts begin at
-// multiples of `split`, and merge_parts joins them in ascending order by their largest score: the bits of a sequence depend
-// neither on the other sequences nor on how many parts the longest of them has.
+// A part is `split` keys of a sequence, and begins at a multiple of `split`. A block computes one part (blockIdx.y) for up to G query
+// heads that share a KV head. merge_parts joins the softmax states of the parts in ascending order. So the bits of a sequence
+// depend neither on the other sequences nor on the number of parts of the longest sequence.
 
-// Elements of a head that a lane holds.
+// Elements of a head that a thread (lane) holds.
 constexpr int lane_width = 8;
-// Keys that a lane reads before it computes with the first of them.
+// Keys that a thread loads before it computes with the first of them.
 constexpr int keys_ahead = 4;
 constexpr int attention_warps = 4;
 
-// e^x of a difference to the largest score; 0 where there is no score.
+// e^(score - high), where `high` is the maximum score; 0 if there is no score.
 __device__ inline float weight_of(float score, float high) { return score == lowest ? 0.0f : expf(score - high); }
 
-// A lane's elements of a head: element N (lane + lanes pack) + j of each pack; elements behind the head's width are 0.
+// Loads a lane's elements of a head: elements N (lane + lanes pack) + j, for each pack and j < N. Elements from `width` on are 0.
 template <typename T, int N> __device__ inline void lane_elements(const T *from, int lane, int lanes, int width, float *out) {
 #pragma unroll
   for (int pack = 0; pack < lane_width / N; ++pack) {
@@ -34,8 +34,8 @@ template <typename T, int N> __device__ inline void lane_elements(const T *from,
   }
 }
 
-// `lanes` threads, a power of two, hold a head: 8 elements each. The threads of a block form blockDim.x / lanes groups that
-// take keys in turn; then the groups' results are joined, those of a warp by shuffles and those of the warps in order.
+// Computes one part. `lanes` threads (a power of two) hold a head, 8 elements each. The blockDim.x / lanes groups of such threads
+// take the keys in turn. Then their softmax states are joined: within a warp by shuffles, and the warps in ascending order.
 template <typename T, int N, int G>
 __device__ inline void attend_part(const T *q, const T *keys, const T *values, const int *table, const int *lengths, T *out,
                                    float *sums, float *softs, i64 rows, i64 heads, i64 kv_heads, i64 width, i64 pages_each,
@@ -48,7 +48,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
   const i64 length = lengths[row], first = window > 0 && length > window ? length - window : 0;
   const i64 from = blockIdx.y * split, to = from + split;
   const i64 begin = first > from ? first : from, end = length < to ? length : to;
-  const bool whole = gridDim.y == 1; // this part is all there is
+  const bool whole = gridDim.y == 1; // the only part: this kernel writes the final result
   if (begin >= end && !whole)
     return;
   const int head_lanes = static_cast<int>(lanes), across = static_cast<int>(width);
@@ -63,7 +63,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
   float query[G][lane_width], sum[G][lane_width], high[G], total[G];
 #pragma unroll
   for (int g = 0; g < G; ++g) {
-    // A head that the tile lacks repeats its last one, and is not written.
+    // If the tile has fewer than G heads, the others repeat its last head; their results are not written.
     const int head = first_head + (g < tile_heads ? g : tile_heads - 1);
     lane_elements<T, N>(q + (row * heads + head) * width, lane, head_lanes, across, query[g]);
     high[g] = lowest;
@@ -72,7 +72,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
     for (int i = 0; i < lane_width; ++i)
       sum[g][i] = 0.0f;
   }
-  // All threads of the block make as many turns.
+  // All threads of the block make the same number of turns, as the shuffles require.
   for (i64 turn = begin; turn < end; turn += members * keys_ahead) {
     float score[keys_ahead][G];
 #pragma unroll
@@ -113,7 +113,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
       for (int g = 0; g < G; ++g) {
         const float weight = weight_of(score[ahead][g], high[g]);
         total[g] += weight;
-        // A value without weight may be anything; what is no number stays.
+        // A value with weight 0 may be uninitialized memory, so it is skipped. NaN weights are not skipped: NaN stays visible.
         if (weight != 0.0f) {
 #pragma unroll
           for (int i = 0; i < lane_width; ++i)
@@ -122,7 +122,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
       }
     }
   }
-  // The groups of a warp: a sum is the same in both threads, whichever comes first.
+  // Joins the groups of a warp. Addition is commutative, so both threads of an exchange get the same bits.
 #pragma unroll
   for (int g = 0; g < G; ++g) {
     for (int other = head_lanes; other < 32; other *= 2) {
@@ -135,7 +135,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
       high[g] = both;
     }
   }
-  // The warps: those behind the first put their results down, the first adds them up in order.
+  // Joins the warps: all but the first write their states to shared memory, and the first adds them in ascending order.
   constexpr int kept = G * (lane_width + 2);
   const int warp = threadIdx.x / 32;
   if (warp > 0 && threadIdx.x % 32 < head_lanes) {
@@ -187,8 +187,8 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
   }
 }
 
-// Joins the parts of each head: out = sum over parts of e^(high - highest) sum / (the same of totals), in ascending order.
-// A block computes a head at a time.
+// Joins the parts of each head in ascending order: out = (sum over parts of e^(high_part - high) sum_part) / (the same sum over
+// total_part), where `high` is the maximum of high_part. A block computes one head of a sequence at a time.
 template <typename T>
 __device__ inline void join_parts(const float *sums, const float *softs, const int *lengths, T *out, i64 rows, i64 heads,
                                   i64 width, i64 window, i64 split, i64 parts) {
@@ -210,8 +210,9 @@ __device__ inline void join_parts(const float *sums, const float *softs, const i
   }
 }
 
-// N elements are read at once and G heads share a block: 16 bytes and 4 heads where keys are shared, 1 head where they are
-// not, and single elements where a head's width or an address is no multiple of 16 bytes.
+// N: elements read with one access. G: query heads per block. paged_attention reads 16 bytes, for 4 query heads that share a KV
+// head. paged_attention_single reads 16 bytes, for one query head per KV head. paged_attention_narrow reads single elements, if the
+// width of a head or an address is not a multiple of 16 bytes.
 #define ATTENTION(NAME, T, N, G)                                                                                       \
   extern "C" __global__ void NAME(const T *q, const T *keys, const T *values, const int *table, const int *lengths,    \
                                   T *out, float *sums, float *softs, i64 rows, i64 heads, i64 kv_heads, i64 width,     \

@@ -1,5 +1,5 @@
-// RMSNorm, y = x / sqrt(mean(x^2) + eps) * w, statistics in float32; x / sqrt(...) is rounded to T before the gain.
-// A row of the block (threadIdx.y) computes a row of x at a time.
+// RMSNorm, y = x / sqrt(mean(x^2) + eps) * w, with the mean in float32; x / sqrt(...) is rounded to T before it is multiplied by
+// the gain w. The threads with the same threadIdx.y compute one row of x at a time.
 
 template <typename T, int N>
 __device__ inline void norm_rows(const T *x, const T *w, T *y, float *scale, i64 rows, i64 width, float eps,
@@ -41,7 +41,7 @@ __device__ inline void norm(const T *x, const T *w, T *y, float *scale, i64 rows
     norm_rows<T, 1>(x, w, y, scale, rows, width, eps, scratch);
 }
 
-// gx = g w s - x s^3 / width * sum(g w x), with s the row's scale.
+// Gradient of x: gx = g w s - x s^3 / width * sum(g w x), where s = scale[row].
 template <typename T, int N>
 __device__ inline void norm_rows_backward(const T *g, const T *x, const T *w, const float *scale, T *gx, i64 rows,
                                           i64 width, float *scratch) {
@@ -82,8 +82,9 @@ __device__ inline void norm_backward(const T *g, const T *x, const T *w, const f
     norm_rows_backward<T, 1>(g, x, w, scale, gx, rows, width, scratch);
 }
 
-// The gain's gradient, sum over rows of g round(x s), in float32: blockIdx.y has a strip of rows, blockIdx.x 32 columns;
-// parts is [strips, width]. sum_strips adds them up in one order, so that every run gives the same bits.
+// Gradient of the gain, first step: the float32 sums of g round(x s) over the rows of each strip, written to parts
+// [strips, width]. blockIdx.y is the strip, blockIdx.x selects 32 columns. sum_strips then adds the strips in one fixed order, so
+// that every run gives the same bits.
 template <typename T>
 __device__ inline void norm_gain(const T *g, const T *x, const float *scale, float *parts, i64 rows, i64 width,
                                  i64 strip) {
@@ -105,7 +106,7 @@ __device__ inline void norm_gain(const T *g, const T *x, const float *scale, flo
   parts[blockIdx.y * width + column] = sum;
 }
 
-// out[i] = sum over strips of parts[strip][i], in the order of the strips.
+// Gradient of the gain, second step: out[i] = sum over strips of parts[strip][i], in ascending order of the strips.
 template <typename T> __device__ inline void strip_sums(const float *parts, T *out, i64 strips, i64 width) {
   for (i64 i = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x; i < width;
        i += static_cast<i64>(gridDim.x) * blockDim.x) {

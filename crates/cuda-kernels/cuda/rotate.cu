@@ -1,5 +1,5 @@
-// Rotary embedding, y = x cos + rotate_half(x) sin, of x [tokens, heads, 2 half] with cos and sin [tokens, 2 half]; both
-// products are rounded to T. A block computes a token at a time.
+// Rotary embedding, y = x cos + rotate_half(x) sin, of x [tokens, heads, 2 half] with cos and sin [tokens, 2 half]. Both products
+// are rounded to T. A block computes one token at a time. If `back`, x is the gradient of y, and y becomes the gradient of x.
 
 template <typename T, int N, bool back>
 __device__ inline void rotate_tokens(const T *x, const T *cosine, const T *sine, T *y, i64 tokens, i64 heads, i64 half) {

@@ -1,17 +1,19 @@
-// The choice of a token from logits z [rows, vocab], as crates/llama/src/sampling.rs defines it: temperature, then top-k,
-// top-p and min-p, and a random point from [0, 1) for each row, so that a processor with the same point makes the same
-// choice. Results are the token and its log-probability under the model itself (temperature 1, nothing dropped).
+// Samples a token from each row of logits z [rows, vocab], as crates/llama/src/sampling.rs defines it: temperature, then top-k,
+// top-p and min-p, then inverse-CDF sampling with a uniform random number (the point) from [0, 1) for each row. With the same point,
+// the CPU sampler makes the same choice. Results are the token and its log-probability under the model itself (temperature 1, no
+// tokens dropped).
 //
-// Without top-k, top-p and min-p, and for the log-probability, every sum and every e^x is the processor's, operation by
-// operation (vocabulary.rs): the bits are equal. With them the processor sorts what it keeps and adds up in float64. Here
-// nothing is sorted: what is kept is a beginning of the sorted tokens (largest first, equal ones by id), and its end is found
-// digit by digit of the logits' bits, from the number and the weight of the tokens with each digit. Weights are whole numbers
-// of 2^-44, so that no order of atomic additions changes a sum. A choice differs from the processor's where the point is
-// within about vocab 2^-44 of a border between two tokens, and so does the end of what top-p keeps.
+// Without top-k, top-p and min-p, and for the log-probability, every sum and every e^x is computed with the same operations in the
+// same order as on the CPU (vocabulary.rs), so the bits are equal. With these filters, the CPU sorts the tokens that it keeps and
+// sums in float64. This kernel sorts nothing. The kept tokens are a prefix of the tokens in sorted order (largest logit first, ties
+// by id). A radix select finds the end of the prefix, digit by digit of the logits' bits, from the number and the weight of the
+// tokens with each digit. Weights are integers in units of 2^-44, so the order of the atomic additions does not change a sum. A choice
+// can differ from the CPU's only if the point is within about vocab 2^-44 of the border between two tokens; the same holds for the
+// end of the tokens that top-p keeps.
 //
 // parameters is [rows, 5] float64: temperature (0: the most likely token), top-k (0: all), top-p (1: all), min-p (0: all),
-// point. chosen is [rows, 2] int64: the token, or -1 where a logit is not finite; the bits of the float32 log-probability.
-// A block computes a row at a time; sums is [rows, ceil(vocab / 512)] float64, working memory.
+// point. chosen is [rows, 2] int64: the token, or -1 if a logit is not finite; the bits of the float32 log-probability.
+// sums is [rows, ceil(vocab / 512)] float64, working memory. A block computes one row at a time.
 
 using u64 = unsigned long long;
 
@@ -20,7 +22,7 @@ constexpr int digits = 256;
 constexpr int sum_block = 512, sum_lanes = 16; // vocabulary.rs: BLOCK, LANES
 constexpr u64 no_limit = 0xffffffffffffffffull;
 
-// What a block has in common.
+// Shared memory of a block.
 struct Sampling {
   float most[32], least[32];
   unsigned faults;
@@ -29,15 +31,15 @@ struct Sampling {
   float values[1024];
   unsigned numbers[1024];
   double total;
-  // The end of a beginning of the sorted tokens.
-  unsigned key;
-  u64 tokens, before, weight; // how many, of which so many are larger than the last ones; their weight
-  u64 ties;
+  // The prefix of the sorted tokens that end_of has found.
+  unsigned key;               // key_of of the last token's logit
+  u64 tokens, before, weight; // number of its tokens; number of those with a larger logit than the last; weight of all
+  u64 ties;                   // number of all tokens whose logit equals that of the last token
   int bin;
   i64 token;
 };
 
-// vocabulary.rs's exp, without fused multiply-adds.
+// exp of vocabulary.rs, without fused multiply-adds.
 __device__ inline float exp_as_processor(float x) {
   const float shift = 12582912.0f, kept = x > -87.0f ? x : -87.0f;
   const float shifted = __fadd_rn(__fmul_rn(kept, 1.44269502f), shift), k = __fadd_rn(shifted, -shift);
@@ -52,13 +54,13 @@ __device__ inline float exp_as_processor(float x) {
   return x > -87.0f ? __fmul_rn(p, power) : 0.0f;
 }
 
-// Unsigned numbers in the order of the floats (that of IEEE 754: -0 is below 0).
+// Maps floats to unsigned integers of the same order (IEEE 754's total order: -0 is below 0).
 __device__ inline unsigned key_of(float x) {
   const unsigned bits = __float_as_uint(x);
   return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-// e^((x - high) / temperature) in float64, as the processor has it where it sorts.
+// e^((x - high) / temperature) in float64, as the CPU computes it when it sorts.
 __device__ inline double weight_at(float x, float high, double temperature) {
   return exp(static_cast<double>(x - high) / temperature);
 }
@@ -67,7 +69,7 @@ __device__ inline u64 whole_weight(float x, float high, double temperature) {
   return static_cast<u64>(weight_at(x, high, temperature) * weight_unit + 0.5);
 }
 
-// The largest and the smallest logit, and whether all are finite.
+// Finds the largest and the smallest logit. Returns whether all logits are finite.
 template <typename T> __device__ inline bool extremes(const T *z, i64 vocab, Sampling &at, float &high, float &low) {
   float most = -3.4028235e38f, least = 3.4028235e38f;
   unsigned faults = 0;
@@ -100,7 +102,8 @@ template <typename T> __device__ inline bool extremes(const T *z, i64 vocab, Sam
   return at.faults == 0;
 }
 
-// vocabulary.rs's Weights: the sum of e^((z - high) factor) of each 512 tokens to `sums`, and the sum of these.
+// Weights of vocabulary.rs: writes the sum of e^((z - high) factor) over each 512 tokens to `sums`, and returns the sum over all
+// tokens.
 template <typename T>
 __device__ __noinline__ double sum_weights(const T *z, i64 vocab, float high, float factor, double *sums, Sampling &at) {
   const i64 blocks = (vocab + sum_block - 1) / sum_block;
@@ -136,7 +139,8 @@ __device__ __noinline__ double sum_weights(const T *z, i64 vocab, float high, fl
   return total;
 }
 
-// vocabulary.rs's Weights::pick, from the sums of sum_weights: the token at which the running sum exceeds point total.
+// Weights::pick of vocabulary.rs: the token, in the order of the ids, at which the running sum of the weights exceeds `target`. `sums`
+// are those of sum_weights.
 template <typename T>
 __device__ inline i64 pick_by_id(const T *z, i64 vocab, float high, float factor, const double *sums, double target,
                                  Sampling &at) {
@@ -176,15 +180,15 @@ __device__ inline i64 pick_by_id(const T *z, i64 vocab, float high, float factor
   return at.token;
 }
 
-// Place of a logit in equal steps from the largest to the smallest. It never falls where the logit does not.
+// Bin of a logit among 256 equal steps from the largest logit (0) to the smallest (255). A smaller logit never has a lower bin.
 __device__ inline int step_of(float x, float high, float scale) {
   const float step = (high - x) * scale;
   return step < 255.0f ? static_cast<int>(step) : 255;
 }
 
-// The end of the longest beginning of the sorted tokens in which before each token there are fewer than `most` tokens and
-// less weight than `limit`: to at.key, at.tokens, at.before, at.ties, at.weight. First by equal steps, since most logits
-// share their first bits, then by four digits of those in the step.
+// Finds the end of the longest prefix of the sorted tokens in which fewer than `most` tokens, with less weight than `limit`, precede
+// each token. Writes at.key, at.tokens, at.before, at.ties and at.weight. The first of five passes uses bins of equal steps, because
+// most logits share their first bits; then four passes over the tokens of one bin use one digit of 8 bits each.
 template <typename T>
 __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low, double temperature, u64 most, u64 limit,
                               Sampling &at) {
@@ -213,7 +217,7 @@ __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-      // The bin of the last token: the first one behind which nothing more fits, or the last one with a token.
+      // The bin of the last token of the prefix: the bin in which a limit is reached, or else the last bin with a token.
       int last = 0;
       u64 before_tokens = tokens, before_weight = weight, now_tokens = tokens, now_weight = weight;
       for (int bin = 0; bin < digits; ++bin) {
@@ -240,9 +244,9 @@ __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low
     else
       known = known << 8 | static_cast<unsigned>(255 - at.bin);
   }
-  __syncthreads(); // all have read the weight
+  __syncthreads(); // all threads have read at.weight
   if (threadIdx.x == 0) {
-    // Of equal logits, the first ones by id.
+    // The number of tokens with the last key that fit into the prefix; the ones with the smallest ids are taken.
     const float x = __uint_as_float(known >> 31 ? known & 0x7fffffffu : ~known);
     const u64 each = whole_weight(x, high, temperature);
     u64 fit = at.ties;
@@ -257,10 +261,11 @@ __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low
   __syncthreads();
 }
 
-// The last token of the beginning that end_of found: of the tokens with its key, the one of this number by id.
+// The last token of the prefix that end_of has found: in the order of the ids, token number tokens - before - 1 (from 0) of those with
+// the key at.key.
 template <typename T> __device__ inline i64 last_token(const T *z, i64 vocab, Sampling &at) {
   const u64 number = at.tokens - at.before - 1;
-  // A thread has neighbours, so that the numbers of the threads before say where its own begin.
+  // Each thread counts the matches in consecutive ids, so the counts of the threads before it give the number of its first match.
   const i64 each = (vocab + blockDim.x - 1) / blockDim.x, from = threadIdx.x * each;
   const i64 to = from + each < vocab ? from + each : vocab;
   unsigned mine = 0;
@@ -285,7 +290,7 @@ template <typename T> __device__ inline i64 last_token(const T *z, i64 vocab, Sa
   return at.token;
 }
 
-// A weight in units, rounded up, and not below 1: whole numbers below it are those below the weight.
+// A weight in units of 2^-44, rounded up, and at least 1: an integer is below the result exactly if it is below the weight.
 __device__ inline u64 units_of(double weight) {
   const double units = weight * weight_unit;
   const u64 whole = static_cast<u64>(units);
@@ -298,7 +303,7 @@ __device__ inline i64 sample_row(const T *z, i64 vocab, const double *parameters
   const double temperature = parameters[0], top_p = parameters[2], min_p = parameters[3], point = parameters[4];
   const u64 top_k = static_cast<u64>(parameters[1]);
   if (temperature == 0.0) {
-    // The first of the largest. -0 equals 0, which its key does not.
+    // The smallest id with the largest logit. Compares floats, not keys: -0 equals 0, but their keys differ.
     if (threadIdx.x == 0)
       at.key = 0xffffffffu;
     __syncthreads();
@@ -315,7 +320,7 @@ __device__ inline i64 sample_row(const T *z, i64 vocab, const double *parameters
   const float factor = static_cast<float>(inverse < 1e30 ? inverse : 1e30);
   const bool every = top_k == 0 && top_p >= 1.0;
   double total = plain_total;
-  // The sums of temperature 1 are there already.
+  // `sums` already holds the sums for temperature 1.
   if (every ? min_p == 0.0 : top_k == 0) {
     if (factor != 1.0f)
       total = sum_weights(z, vocab, high, factor, sums, at);
@@ -354,7 +359,7 @@ __device__ inline i64 sample_row(const T *z, i64 vocab, const double *parameters
       }
     }
     __syncthreads();
-    // Both are beginnings of the sorted tokens: the shorter one counts.
+    // The tokens that min-p keeps are also a prefix of the sorted tokens: the shorter prefix counts.
     if (at.count[0] < tokens)
       weight = at.mass[0];
     __syncthreads();

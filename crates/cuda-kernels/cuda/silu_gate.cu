@@ -1,4 +1,4 @@
-// SwiGLU's gate, y = a / (1 + e^-a) * b, element by element; silu(a) is rounded to T before the product.
+// SwiGLU's gate, y = silu(a) * b with silu(a) = a / (1 + e^-a), element by element; silu(a) is rounded to T before the product.
 
 template <typename T> __device__ inline void gate_one(T a, T b, T &y) {
   const float x = wide(a);

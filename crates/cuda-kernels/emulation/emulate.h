@@ -1,7 +1,7 @@
-// Blocks, threads, shared memory, barriers and shuffles of a GPU on a processor, as far as the kernels of ../cuda use
-// them. Every thread of a block is a fiber. A warp runs as far as it can before the next one does, warps and lanes in an
-// order that the caller chooses: a missing barrier then shows as a wrong number in one order or another. Threads that do
-// not meet at a barrier or a shuffle are an error. Times mean nothing here.
+// Emulates a GPU on a CPU: blocks, threads, shared memory, barriers and shuffles, as far as the kernels of ../cuda use them. Every
+// thread of a block is a fiber. A warp runs until all its threads wait at a barrier or have ended; then the next warp runs. The
+// caller chooses the order of warps and lanes: a missing barrier gives a wrong number in some order. If only some of the threads
+// reach a barrier or shuffle, the launch fails. The speed says nothing about that of a GPU.
 #pragma once
 
 #include <cmath>
@@ -16,7 +16,7 @@
 #define __global__
 #define __device__
 #define __noinline__
-// Blocks run one after the other, so that one place for all of them is enough.
+// Blocks run one after the other, so one copy of shared memory is enough.
 #define __shared__ static thread_local
 
 struct Dim {
@@ -35,13 +35,13 @@ static inline unsigned __float_as_uint(float value) {
   return bits;
 }
 
-// Rounded once each; the compiler is told not to contract.
+// Each operation rounds once: build.rs forbids the compiler to contract them to fused multiply-adds.
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __dmul_rn(double a, double b) { return a * b; }
 
-// Threads change places at barriers and shuffles only.
+// Plain code is atomic here, because fibers switch only at barriers and shuffles.
 template <typename T> static inline T atomicAdd(T *at, T x) {
   const T before = *at;
   *at = before + x;
@@ -62,9 +62,9 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
   Dim thread;
   State state = State::Done;
-  unsigned mask = 0; // of a shuffle
+  unsigned mask = 0; // arguments of a shuffle: mask, lane, value
   int lane = 0;
-  float value = 0;
+  float value = 0; // after the shuffle: its result
 };
 
 constexpr size_t stack_bytes = 64 << 10;
@@ -84,7 +84,7 @@ static void enter() {
   swapcontext(&block.current->context, &block.scheduler);
 }
 
-// Gives the processor back; returns when the scheduler makes this thread ready again.
+// Switches to the scheduler; returns when the scheduler resumes this thread.
 static void wait_in(State state) {
   Fiber *fiber = block.current;
   fiber->state = state;
@@ -97,13 +97,14 @@ static void resume(Fiber &fiber) {
   swapcontext(&block.scheduler, &fiber.context);
 }
 
-// The `at`-th of `count` in an order: 0 ascending, 1 descending, else a permutation that depends on it.
+// Element number `at` of a permutation of 0 .. count - 1: ascending if `order` is 0, descending if it is 1, otherwise a permutation
+// that depends on `order`.
 static size_t nth(size_t at, size_t count, uint64_t order) {
   if (order == 0)
     return at;
   if (order == 1)
     return count - 1 - at;
-  // `count` is a power of two or small: an odd step visits every one of a power of two.
+  // An odd step visits every number below the next power of two; numbers from `count` on are skipped.
   size_t power = 1;
   while (power < count)
     power *= 2;
@@ -116,7 +117,7 @@ static size_t nth(size_t at, size_t count, uint64_t order) {
   }
 }
 
-// Runs a warp until all of its threads are at a barrier or have ended.
+// Runs a warp until all of its threads wait at a barrier or have ended. Returns an error, or an empty string.
 static std::string run_warp(Fiber *lanes, uint64_t order) {
   while (true) {
     for (size_t i = 0; i < 32; ++i) {

@@ -1,4 +1,4 @@
-// The kernels of ../cuda on a processor, by name.
+// Compiles the kernels of ../cuda for the emulation, and launches them by name.
 
 #include "emulate.h"
 
@@ -38,7 +38,7 @@ std::string dispatch(const std::string &name, Dim grid, Dim threads, void **valu
 
 } // namespace
 
-// Returns 0, or writes why not, with a NUL at the end, to `message` of `room` bytes.
+// Returns 0 on success; otherwise writes a NUL-terminated error to `message`, which has `room` bytes, and returns 1.
 extern "C" int herd_emulate_kernel(const char *name, unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned block_y,
                                    void **values, uint64_t order, char *message, size_t room) {
   const auto trouble = dispatch(name, {grid_x, grid_y}, {block_x, block_y}, values, order);

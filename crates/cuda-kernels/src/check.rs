@@ -1,4 +1,5 @@
-//! Every kernel's values and gradients held against float64, on the emulation or on a GPU, and on a GPU its rate.
+//! Compares every kernel's values and gradients with float64 formulas, in the emulation or on a GPU, and measures the memory
+//! throughput of the kernels.
 
 use std::time::Instant;
 
@@ -10,35 +11,35 @@ use crate::{KernelError, ops, reference};
 
 mod decoding;
 
-/// Something with memory that runs launches.
+/// A device that holds memory and runs launches: the emulation or a GPU.
 pub trait Machine {
-    /// What a launch may take.
+    /// The limits with which launches are planned.
     fn limits(&self) -> Limits;
-    /// Copies bytes into memory of their own and returns the address, a multiple of 16.
+    /// Allocates memory, copies `bytes` into it, and returns the address, a multiple of 16.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When there is not enough memory.
     fn place(&self, bytes: &[u8]) -> Result<u64, KernelError>;
-    /// Copies bytes back, when all launches before have ended.
+    /// Copies bytes from `address` to the host. Call it after [`Machine::wait`].
     ///
     /// # Errors
-    /// When they were not placed, or a kernel wrote where it may not.
+    /// When the range is not allocated, or (in the emulation) a kernel wrote past the end of the allocation.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), KernelError>;
-    /// Runs a launch, or puts it behind those before.
+    /// Runs a launch, or queues it after the earlier launches.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When the device refuses the launch; in the emulation also when the kernel fails.
     fn launch(&self, launch: &Launch) -> Result<(), KernelError>;
-    /// Waits for all launches.
+    /// Waits until all launches have ended.
     ///
     /// # Errors
-    /// What a launch failed of.
+    /// When a launch has failed.
     fn wait(&self) -> Result<(), KernelError>;
-    /// Gives all memory back.
+    /// Frees all memory.
     fn clear(&self);
 }
 
-/// An operation.
+/// An operation to check. Each variant says what the sizes in [`Case::shape`] are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// [`ops::RmsNorm`] and its gradients: rows, width
@@ -49,33 +50,34 @@ pub enum Op {
     Rotate,
     /// [`ops::CrossEntropy`] with and without gradient: rows, vocabulary
     CrossEntropy,
-    /// [`crate::decoding::PagedAttention`]: sequences, tokens of the longest, width of a head
+    /// [`crate::decoding::PagedAttention`]: sequences, keys of the longest sequence, width of a head
     PagedAttention,
     /// [`crate::decoding::Sample`]: rows, vocabulary
     Sample,
 }
 
 impl Op {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Self; 6] =
         [Self::RmsNorm, Self::SiluGate, Self::Rotate, Self::CrossEntropy, Self::PagedAttention, Self::Sample];
 }
 
-/// One thing to try.
+/// One case of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     /// The operation.
     pub op: Op,
-    /// The type of its tensors.
+    /// The element type of the tensors.
     pub element: Element,
-    /// Its sizes, as [`Op`] says; unused ones are 1.
+    /// Sizes, see [`Op`]; unused sizes are 1.
     pub shape: [usize; 3],
-    /// Whether tensors begin an element behind an address of 16 bytes, so that nothing can be read 16 bytes at a time.
+    /// Whether tensors begin one element after a 16-byte boundary, so that kernels cannot read 16 bytes at a time.
     pub shifted: bool,
 }
 
 impl Case {
-    /// A random one: small, every fourth with a size of 0 or 1, half of the widths multiples of 16 bytes.
+    /// A random small case. A size is 0 or 1 with probability 1/4, and a multiple of 8 with probability 3/8. A fourth of the cases
+    /// is shifted.
     pub fn random(op: Op, element: Element, random: &mut ChaCha8Rng) -> Self {
         let mut size = |most: usize| match random.random_range(0..8) {
             0 => 0,
@@ -95,23 +97,23 @@ impl Case {
     }
 }
 
-/// How far a result is from float64.
+/// The errors of a result, compared with float64.
 #[derive(Debug, Clone)]
 pub struct Finding {
-    /// What was compared.
+    /// Name of the result.
     pub result: &'static str,
-    /// Of the result.
+    /// Element type of the result.
     pub element: Element,
-    /// Largest difference, over the largest of the value there, the root mean square of all, and the size of the numbers
-    /// whose difference the value is.
+    /// Largest relative error of a value. The difference is divided by the largest of: the absolute value, the root mean square
+    /// of all values, and (for values that are differences of larger numbers) the size of these numbers.
     pub worst: f64,
-    /// Norm of the differences over the norm of the values.
+    /// Norm of the differences, divided by the norm of the values.
     pub overall: f64,
 }
 
 impl Finding {
-    /// What is accepted: `worst` and `overall`. bfloat16 has 8 bits: a rounding is off by up to 2^-9, and a product that
-    /// falls to the other side of a tie by 2^-8; sums are float32.
+    /// The accepted `worst` and `overall`. bfloat16 has a precision of 8 bits: rounding is off by up to 2^-9, and a product that
+    /// falls on the other side of a tie by 2^-8. Sums are float32.
     #[must_use]
     pub fn limits(element: Element) -> (f64, f64) {
         match element {
@@ -120,7 +122,7 @@ impl Finding {
         }
     }
 
-    /// Whether it is accepted.
+    /// Whether both errors are within [`Finding::limits`].
     #[must_use]
     pub fn holds(&self) -> bool {
         let (worst, overall) = Self::limits(self.element);
@@ -132,7 +134,8 @@ fn compare(result: &'static str, element: Element, got: &[f64], want: &[f64]) ->
     compare_above(0.0, result, element, got, want)
 }
 
-/// The same where values are differences of larger ones, of the size `floor`, and cannot be better than these.
+/// Like [`compare`], for values that are differences of larger numbers of size `floor`: rounding errors of these numbers remain in
+/// the difference, so errors are not measured against less than `floor`.
 fn compare_above(floor: f64, result: &'static str, element: Element, got: &[f64], want: &[f64]) -> Finding {
     let known: Vec<f64> = want.iter().copied().filter(|w| !w.is_nan()).collect();
     let mean_square = known.iter().map(|w| w * w).sum::<f64>() / known.len().max(1) as f64;
@@ -155,7 +158,7 @@ fn compare_above(floor: f64, result: &'static str, element: Element, got: &[f64]
     Finding { result, element, worst, overall }
 }
 
-/// Nearest bfloat16, ties to even.
+/// Rounds to the nearest bfloat16, ties to even; NaN gives 0x7fff, as on a GPU.
 fn to_bf16(x: f64) -> u16 {
     let bits = (x as f32).to_bits();
     if (bits & 0x7fff_ffff) > 0x7f80_0000 {
@@ -168,7 +171,7 @@ fn round_bf16(x: f64) -> f64 {
     f64::from(f32::from_bits(u32::from(to_bf16(x)) << 16))
 }
 
-/// A case on a machine.
+/// Runs one case on a machine.
 struct Trial<'a> {
     machine: &'a dyn Machine,
     element: Element,
@@ -184,7 +187,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Random numbers that the type holds.
+    /// Random numbers, rounded to the element type.
     fn numbers(&mut self, count: usize, scale: f64) -> Vec<f64> {
         let round = self.round();
         (0..count)
@@ -199,7 +202,7 @@ impl Trial<'_> {
         }
     }
 
-    /// The shift of a tensor, in bytes.
+    /// Offset of a tensor from a 16-byte boundary, in bytes.
     fn shift(&self) -> usize {
         if self.shifted { self.element.bytes() } else { 0 }
     }
@@ -213,7 +216,7 @@ impl Trial<'_> {
         self.machine.place(&values.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect::<Vec<_>>())
     }
 
-    /// Memory for a result, of NaN.
+    /// Memory for a result, filled with NaN.
     fn result(&self, count: usize) -> Result<u64, KernelError> {
         Ok(self.machine.place(&vec![0xff; self.shift() + count * self.element.bytes()])? + self.shift() as u64)
     }
@@ -271,7 +274,7 @@ impl Trial<'_> {
         let eps = f64::from(eps as f32);
         let (want_gx, want_gain) = reference::norm_gradients(&gs, &xs, &gains, eps, self.round());
         let scales = self.values_of(Element::F32, scale, rows as usize)?;
-        // In a row of one element both terms of the gradient are nearly equal.
+        // In a row of one element, the gradient is the difference of two nearly equal terms.
         let term = |(i, g): (usize, &f64)| (g * gains[i % width] * scales[i / width]).powi(2);
         let floor = (gs.iter().enumerate().map(term).sum::<f64>() / count.max(1) as f64).sqrt();
         Ok(vec![
@@ -300,7 +303,7 @@ impl Trial<'_> {
     fn rotate(&mut self, [tokens, heads, half]: [usize; 3]) -> Result<Vec<Finding>, KernelError> {
         let (element, count) = (self.element, tokens * heads * 2 * half);
         let xs = self.numbers(count, 1.0);
-        // Not those of a rotation, so that a mixed-up half shows.
+        // Random numbers instead of the cosines and sines of angles: their halves differ, so a mix-up of halves is found.
         let [cs, ss] = [1.0, 1.0].map(|scale| self.numbers(tokens * 2 * half, scale));
         let (x, cosine, sine) = (self.tensor(&xs)?, self.tensor(&cs)?, self.tensor(&ss)?);
         let mut findings = Vec::new();
@@ -319,13 +322,13 @@ impl Trial<'_> {
 
     fn cross_entropy(&mut self, [rows, vocab, _]: [usize; 3]) -> Result<Vec<Finding>, KernelError> {
         let (element, limits, count) = (self.element, self.machine.limits(), rows * vocab);
-        // Some rows far from 0, where e^z alone would be infinite.
+        // Every third row has large logits, for which e^z is infinite in float32.
         let mut logits = self.numbers(count, 4.0);
         let round = self.round();
         for row in logits.chunks_mut(vocab.max(1)).step_by(3) {
             row.iter_mut().for_each(|z| *z = round(*z + 300.0));
         }
-        // Every fifth row does not count; one label is no row of the head.
+        // Every fifth row is excluded from the loss. Row 7 has a label outside of the vocabulary.
         let label = |row: usize, random: &mut ChaCha8Rng| match row % 5 {
             1 => -100,
             _ if row == 7 => vocab as i64,
@@ -371,10 +374,10 @@ impl Trial<'_> {
     }
 }
 
-/// Runs a case on random numbers.
+/// Runs a case on random numbers. Returns the errors of each result; none if the case has no results to compare.
 ///
 /// # Errors
-/// When a launch fails.
+/// When a launch fails, or memory cannot be allocated or read.
 pub fn run(machine: &dyn Machine, case: Case, seed: u64) -> Result<Vec<Finding>, KernelError> {
     let Case { op, element, shape, shifted } = case;
     let mut trial = Trial { machine, element, shifted, random: ChaCha8Rng::seed_from_u64(seed) };
@@ -390,21 +393,22 @@ pub fn run(machine: &dyn Machine, case: Case, seed: u64) -> Result<Vec<Finding>,
     findings
 }
 
-/// How fast a kernel moves its tensors.
+/// Memory throughput of a kernel.
 #[derive(Debug, Clone)]
 pub struct Rate {
-    /// What was run.
+    /// Name of the kernel.
     pub what: &'static str,
-    /// Of its tensors.
+    /// Element type of its tensors.
     pub element: Element,
-    /// Bytes that the kernel has to read and to write at least, in 10^9 a second.
+    /// 10^9 bytes per second, counting only the bytes that the kernel must read and write at least.
     pub gigabytes_per_second: f64,
 }
 
-/// The rates of the kernels on tensors of `rows` rows of 4,096 (logits: an eighth of the rows, of 32,768).
+/// Measures the kernels on tensors of `rows` rows of 4,096 elements (cross-entropy: `rows / 8` rows of 32,768 logits). Takes the
+/// fastest of five runs.
 ///
 /// # Errors
-/// When there is no memory, or a launch fails.
+/// When there is not enough memory, or a launch fails.
 pub fn rates(machine: &dyn Machine, rows: i64) -> Result<Vec<Rate>, KernelError> {
     let mut rates = Vec::new();
     let limits = machine.limits();

@@ -1,4 +1,4 @@
-//! `gpu-kernels`: compiles the kernels, and holds them against float64 on the processor or on a GPU. Needs no libtorch.
+//! `gpu-kernels`: compiles the kernels, and compares them with float64 formulas on the CPU or on a GPU. Needs no libtorch.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Parser)]
 #[command(name = "gpu-kernels", about = "Compiles herd's CUDA kernels, and checks them on the processor or on a GPU")]
 struct Cli {
-    /// NVRTC's library [default: HERD_NVRTC, or the one of the cache folder]
+    /// NVRTC library file [default: `HERD_NVRTC`, or the file in the cache folder]
     #[arg(long, global = true)]
     nvrtc: Option<PathBuf>,
     /// Folder for compiled kernels [default: `kernels` in the cache folder]
@@ -24,24 +24,24 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compile for architectures; no GPU is needed
+    /// Compile the kernels for GPU architectures; needs no GPU
     Compile {
-        /// Numbers of compute capabilities: 90 for sm_90
+        /// Compute capabilities without the dot: 90 for sm_90
         #[arg(long, value_delimiter = ',', default_value = "80,90,100")]
         architectures: Vec<u32>,
     },
-    /// Hold every kernel against float64 on random shapes
+    /// Compare every kernel with float64 formulas on random shapes
     Check {
         /// `cpu` (the emulation) or `cuda:N`
         #[arg(long, default_value = "cpu")]
         device: String,
-        /// Cases of each operation and type
+        /// Number of random cases for each operation and element type
         #[arg(long, default_value_t = 24)]
         cases: u64,
-        /// Seed of shapes and numbers
+        /// Seed of the random shapes and numbers
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Rows of the tensors whose rates are measured; 0 measures none
+        /// Also measure memory throughput in GB/s, on tensors with this many rows of 4,096 elements; 0 measures nothing
         #[arg(long, default_value_t = 0)]
         rows: i64,
     },
@@ -103,7 +103,7 @@ fn run(cli: Cli) -> Result<bool, KernelError> {
     }
 }
 
-/// Prints the worst of each result; whether all hold.
+/// Runs random cases, and prints the largest errors of each result. Returns whether all errors are within the limits.
 fn hold(machine: &dyn Machine, cases: u64, seed: u64) -> Result<bool, KernelError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut worst: Vec<(Finding, u64, u64)> = Vec::new();

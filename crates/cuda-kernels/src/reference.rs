@@ -1,7 +1,7 @@
-//! The operations in float64, from their formulas. Where the kernels round to the type of the tensors inside a formula, so
-//! does the reference.
+//! Float64 reference of the operations, from their formulas. Where a kernel rounds an intermediate value to the element type, the
+//! reference rounds it too.
 
-/// Rounds to the type of the tensors.
+/// Rounds a number to the element type.
 pub(crate) type Round = fn(f64) -> f64;
 
 /// `1 / sqrt(mean(x²) + eps)` of each row.
@@ -10,14 +10,14 @@ pub(crate) fn norm_scales(x: &[f64], width: usize, eps: f64) -> Vec<f64> {
     x.chunks(width).map(scale).collect()
 }
 
-/// `round(x · scale) · gain`
+/// RMSNorm, `round(x · scale) · gain`.
 pub(crate) fn norm(x: &[f64], gain: &[f64], eps: f64, round: Round) -> Vec<f64> {
     let scales = norm_scales(x, gain.len(), eps);
     let row = |(row, s): (&[f64], &f64)| row.iter().zip(gain).map(|(x, w)| round(x * s) * w).collect::<Vec<_>>();
     x.chunks(gain.len()).zip(&scales).flat_map(row).collect()
 }
 
-/// The gradients of `x` and of the gain, for the gradient `g` of the result: with `n = x · s`,
+/// The gradients of RMSNorm with respect to `x` and to the gain `w`, for the gradient `g` of the result. With `n = x · s`,
 /// `gx = s (g w - n mean(g w n))`.
 pub(crate) fn norm_gradients(g: &[f64], x: &[f64], gain: &[f64], eps: f64, round: Round) -> (Vec<f64>, Vec<f64>) {
     let width = gain.len();
@@ -38,12 +38,12 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `round(silu(a)) · b`
+/// SwiGLU's gate, `round(silu(a)) · b`.
 pub(crate) fn gate(a: &[f64], b: &[f64], round: Round) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| round(a * sigmoid(*a)) * b).collect()
 }
 
-/// The gradients of `a` and `b`.
+/// The gradients of the gate with respect to `a` and `b`, for the gradient `g` of the result.
 pub(crate) fn gate_gradients(g: &[f64], a: &[f64], b: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let slope = |a: f64| sigmoid(a) + a * sigmoid(a) * (1.0 - sigmoid(a));
     let ga = g.iter().zip(a).zip(b).map(|((g, a), b)| g * b * slope(*a)).collect();
@@ -51,7 +51,8 @@ pub(crate) fn gate_gradients(g: &[f64], a: &[f64], b: &[f64]) -> (Vec<f64>, Vec<
     (ga, gb)
 }
 
-/// The rotation of `x` `[tokens, heads, 2 half]` by `cosine` and `sine` `[tokens, 2 half]`; its transpose where `back`.
+/// Rotary embedding of `x` `[tokens, heads, 2 half]` by `cosine` and `sine` `[tokens, 2 half]`; its transpose (the gradient) if
+/// `back`.
 pub(crate) fn rotate(
     x: &[f64],
     (cosine, sine): (&[f64], &[f64]),
@@ -78,7 +79,7 @@ pub(crate) fn rotate(
     y
 }
 
-/// `logsumexp(z) - z[label]` of each row, and `factor (softmax(z) - onehot(label))`.
+/// `logsumexp(z) - z[label]` of each row, and its gradient `factor (softmax(z) - onehot(label))`; both are 0 for a negative label.
 pub(crate) fn cross_entropy(z: &[f64], labels: &[i64], factor: &[f64], vocab: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut nll, mut gradient) = (Vec::new(), Vec::new());
     for ((z, &label), factor) in z.chunks(vocab).zip(labels).zip(factor) {
@@ -109,11 +110,11 @@ pub(crate) fn attention(q: &[f64], keys: &[f64], values: &[f64], scale: f64) -> 
     out
 }
 
-/// Temperature, top-k, top-p, min-p and point of a choice: see [`crate::decoding::Sample`].
+/// Sampling parameters of a row (temperature, top-k, top-p, min-p, point): see [`crate::decoding::Sample`].
 pub(crate) type Drawing = [f64; 5];
 
-/// How far a chosen token is from the one that the definition gives, as a share of the kept weight: 0 for the right one. A
-/// point beside a border between two tokens may fall to either side by rounding, which is a small share.
+/// The distance between the point and the chosen token's interval of the cumulative distribution: 0 for the right token, 1 for a
+/// dropped token. By rounding, a point near the border between two tokens may fall on either side; the distance is then small.
 pub(crate) fn off_choice(z: &[f64], [temperature, top_k, top_p, min_p, point]: Drawing, token: usize) -> f64 {
     let high = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if temperature == 0.0 {
@@ -150,7 +151,7 @@ mod tests {
 
     const EXACT: Round = |x| x;
 
-    /// The derivatives of `f` at `at` by central differences.
+    /// The gradient of `f` at `at`, by central differences.
     fn slopes(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         let step = 1e-5;
         let moved = |i: usize, by: f64| {
@@ -177,12 +178,12 @@ mod tests {
 
     #[test]
     fn a_choice_is_right_where_the_point_falls() {
-        // ln of 0.1, 0.5, 0.15, 0.25
+        // Logits of the probabilities 0.1, 0.5, 0.15, 0.25.
         let z = [0.1_f64, 0.5, 0.15, 0.25].map(f64::ln);
         let right = |drawing, token| off_choice(&z, drawing, token) == 0.0;
         assert!(right([1.0, 0.0, 1.0, 0.0, 0.05], 0) && right([1.0, 0.0, 1.0, 0.0, 0.7], 2));
         assert!((off_choice(&z, [1.0, 0.0, 1.0, 0.0, 0.7], 3) - 0.05).abs() < 1e-12);
-        // Two of 0.5 and 0.25 are kept, largest first.
+        // Each of these filters keeps the tokens with 0.5 and 0.25, in this order.
         for kept in [[1.0, 2.0, 1.0, 0.0], [1.0, 0.0, 0.7, 0.0], [1.0, 0.0, 1.0, 0.4], [1.0, 3.0, 0.8, 0.0]] {
             let [t, k, p, m] = kept;
             assert!(right([t, k, p, m, 0.66], 1) && right([t, k, p, m, 0.67], 3), "{kept:?}");

@@ -1,11 +1,11 @@
-//! NVRTC of the pinned wheel compiles every kernel; no GPU is needed.
+//! Compiles every kernel with NVRTC of the pinned wheel; needs no GPU.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use cuda_kernels::{Architecture, Element, Form, Nvrtc, Origin, compiled, find_nvrtc, source};
 
-/// `None`, and the test is skipped, without NVRTC.
+/// Opens NVRTC; `None` if there is none, and the test is then skipped.
 #[track_caller]
 fn nvrtc() -> Option<Nvrtc> {
     let path = test_support::require(find_nvrtc(None).map_err(|_| "no NVRTC (`cargo xtask test` fetches it)"))?;
@@ -33,7 +33,7 @@ fn every_kernel_compiles_for_three_architectures() {
         }
         let (again, origin, _) = compiled(&nvrtc, architecture, folder.path()).unwrap();
         assert_eq!((again.bytes == image.bytes, origin), (true, Origin::Cache));
-        // A damaged file is compiled again. For one architecture, since that takes as long as the first time.
+        // A damaged file is compiled again. Checked for one architecture only, because compiling takes seconds.
         if major == 9 {
             std::fs::write(&path, "damaged").unwrap();
             let (again, origin, _) = compiled(&nvrtc, architecture, folder.path()).unwrap();
@@ -45,7 +45,7 @@ fn every_kernel_compiles_for_three_architectures() {
 #[test]
 fn intermediate_code_reads_16_bytes_at_a_time() {
     let Some(nvrtc) = nvrtc() else { return };
-    // An architecture that no NVRTC knows gives PTX of the newest.
+    // For an architecture that this NVRTC does not know, it makes PTX for the newest known one.
     let image = nvrtc.compile(source::TEXT, Architecture { major: 99, minor: 0 }).unwrap();
     assert_eq!(image.form, Form::Ptx);
     let text = String::from_utf8(image.bytes).unwrap();
@@ -54,11 +54,12 @@ fn intermediate_code_reads_16_bytes_at_a_time() {
             let entry = format!(".entry {name}_{}(", element.name());
             let body = text.split(&entry).nth(1).unwrap_or_else(|| panic!("no {entry}"));
             let body = &body[..body.find(".entry ").unwrap_or(body.len())];
-            // These have a thread for each column, a row of logits for each block, or widths that are no multiple.
+            // These kernels read single elements: a thread per column, a row of logits per block, or widths and addresses that
+            // are not multiples of 16 bytes.
             let narrow =
                 ["rms_norm_gain", "sum_strips", "merge_parts", "sample", "paged_attention_narrow"].contains(&name);
             assert!(narrow || body.contains("ld.global.v4") || body.contains("ld.global.nc.v4"), "{entry}");
-            // NVRTC would keep an array that is no longer in registers in local memory.
+            // All arrays are in registers: NVRTC would put others into local memory, which is slow.
             assert!(!body.contains("ld.local"), "{entry}");
         }
     }

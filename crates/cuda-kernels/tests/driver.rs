@@ -1,7 +1,7 @@
-//! The calls of the driver, on a driver of the test's own: what is asked in which order, and what its errors say. It has one
+//! Tests the calls to the driver API with a fake driver: their order and arguments, and the error messages. The fake driver has one
 //! GPU, an sm_90 with 4 multiprocessors.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ type Handle = *mut c_void;
 #[derive(Default)]
 struct Seen {
     calls: Vec<String>,
-    /// The call that fails.
+    /// The call that fails, with CUDA_ERROR_OUT_OF_MEMORY (2).
     failing: Option<&'static str>,
 }
 
@@ -23,7 +23,7 @@ thread_local! {
     static SEEN: RefCell<Seen> = RefCell::default();
 }
 
-/// Notes a call; its status.
+/// Notes a call and returns its status.
 fn call(name: &'static str, about: String) -> c_int {
     SEEN.with_borrow_mut(|seen| {
         seen.calls.push(format!("{name}{about}"));
@@ -158,7 +158,7 @@ fn kernels_are_loaded_into_the_primary_context_and_launched_on_a_stream() {
     let arguments = vec![Argument::Address(0xabc0), Argument::Long(-3), Argument::Float(0.25)];
     let launch = Launch { kernel: "rotate_f32".into(), grid: [5, 2], block: [64, 4], arguments };
     unsafe { kernels.launch(&launch, 0x57) }.unwrap();
-    // The name has 10 letters.
+    // The fake handle of a function is 0x1000 plus the length of its name: 10 for rotate_f32.
     let expected = "launch 0x100a [5, 2, 1, 64, 4, 1] on 0x57: 0xabc0 -3 0.25";
     assert_eq!(calls(), ["current 0xc0".to_owned(), expected.to_owned()]);
     let other = Launch { kernel: "nothing_f32".into(), ..launch };

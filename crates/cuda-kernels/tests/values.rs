@@ -1,7 +1,7 @@
-//! The kernels' own text on the processor, held against float64: values and gradients, random shapes, tails, empty tensors,
-//! addresses that are no multiple of 16, fewer blocks than rows, and several orders of warps and lanes.
+//! Runs the text of the kernels in the emulation and compares values and gradients with float64 formulas: random shapes, tails,
+//! empty tensors, addresses that are no multiple of 16, fewer blocks than rows, and several orders of warps and lanes.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use cuda_kernels::check::{Case, Finding, Op, run};
@@ -16,7 +16,7 @@ fn hold(case: Case, seed: u64) -> Vec<Finding> {
         for finding in &findings {
             assert!(finding.holds(), "{case:?}, order {order}: {finding:?}");
         }
-        // Every sum has one order, whichever thread comes first.
+        // Every sum has one fixed order, so results do not depend on the order of the threads.
         let exact = |findings: &[Finding]| findings.iter().map(|f| (f.worst, f.overall)).collect::<Vec<_>>();
         let before = first.get_or_insert_with(|| findings.clone());
         assert_eq!(exact(before), exact(&findings), "{case:?}, order {order}");
@@ -65,7 +65,7 @@ fn sample() {
     random(Op::Sample);
 }
 
-/// Sizes of models: whole rows of 16 bytes, blocks of several warps, more rows than strips have.
+/// Shapes as in real models: rows that are multiples of 16 bytes, blocks of several warps, several strips of rows.
 #[test]
 fn shapes_of_models() {
     for element in Element::ALL {
@@ -89,7 +89,7 @@ fn shapes_of_models() {
     }
 }
 
-/// Nothing to do is no launch, and the gain's gradient of no rows is 0.
+/// Empty tensors need no launch; only the gain's gradient over no rows is written, as 0.
 #[test]
 fn empty_tensors() {
     for element in Element::ALL {
@@ -105,7 +105,7 @@ fn empty_tensors() {
 fn the_emulation_refuses_what_a_gpu_would() {
     let emulator = Emulator::new(0, 1);
     let launch = |kernel: &str, grid, block| Launch { kernel: kernel.into(), grid, block, arguments: Vec::new() };
-    // SAFETY: these do not come as far as their arguments.
+    // SAFETY: the emulation refuses these launches before it reads arguments.
     let refused = |launch: &Launch| unsafe { emulator.run(launch) }.unwrap_err().to_string();
     assert_eq!(refused(&launch("nothing_f32", [1, 1], [32, 1])), "nothing_f32: there is no kernel of this name");
     assert_eq!(refused(&launch("rotate_f32", [0, 1], [32, 1])), "rotate_f32: a grid has a block");

@@ -1,4 +1,4 @@
-//! Attention over pages and the choice of tokens, held against float64.
+//! Compares paged attention and token sampling with float64 formulas.
 
 use rand::RngExt as _;
 
@@ -12,7 +12,7 @@ fn bytes_of<const N: usize, T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; N])
 }
 
 impl Trial<'_> {
-    /// A random one of some values.
+    /// A random element of `values`.
     fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.random.random_range(0..values.len())]
     }
@@ -24,14 +24,15 @@ impl Trial<'_> {
         let window = self.one_of(&[0, 0, 1, 40]);
         let (heads, scale) = (kv_heads * group, 1.0 / (width.max(1) as f64).sqrt());
         let pages_each = longest.div_ceil(page) + 1;
-        // The first sequence is the longest; every third one has no keys.
+        // The first sequence is the longest; every third sequence has no keys.
         let length = |row: usize, random: &mut rand_chacha::ChaCha8Rng| match row {
             0 => longest,
             _ if row % 3 == 2 => 0,
             _ => random.random_range(0..=longest),
         };
         let lengths: Vec<usize> = (0..rows).map(|row| length(row, &mut self.random)).collect();
-        // Pages in a random order, some of which nobody has. What stands behind a sequence is no number and no page.
+        // Pages in a random order, some of them unused. Keys and values after the end of a sequence are NaN, and page numbers after
+        // its last page are invalid: reading them would show.
         let pages = rows * pages_each + 3;
         let mut order: Vec<usize> = (0..pages).collect();
         for at in (1..pages).rev() {
@@ -108,13 +109,13 @@ impl Trial<'_> {
             let (top_k, top_p) =
                 (self.one_of(&[0.0, 0.0, 1.0, 7.0, 50.0, 1e6]), self.one_of(&[1.0, 1.0, 0.3, 0.9, 0.999]));
             drawings.push([temperature, top_k, top_p, self.one_of(&[0.0, 0.0, 0.02, 1.0]), point]);
-            // Equal logits in every other row, and rows far from 0.
+            // Every other row has ties between logits, and every third row has large logits.
             let (round, far) = (self.round(), if row % 3 == 1 { 200.0 } else { 0.0 });
             for z in &mut logits[row * vocab..(row + 1) * vocab] {
                 *z = round(if row % 2 == 1 { (*z * 4.0).round() / 4.0 } else { *z } + far);
             }
         }
-        // A row with a number that is not finite has no choice.
+        // Row 2 gets a logit that is not finite; the kernel must report no token for it.
         let broken = (rows > 2 && vocab > 0).then_some(2);
         if broken.is_some() {
             logits[2 * vocab + vocab / 2] = self.one_of(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
@@ -149,7 +150,7 @@ impl Trial<'_> {
         let right = vec![0.0; off.len()];
         Ok(vec![
             compare_above(1.0, "sample", Element::F32, &off, &right),
-            // The sum's own size: a row far from 0 has logits of 200 in float32.
+            // A log-probability is the difference of a logit and the log-sum-exp, which are near 200 in the rows with large logits.
             compare_above(20.0, "sample's log-probability", Element::F32, &got, &want),
         ])
     }
