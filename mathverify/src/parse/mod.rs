@@ -49,7 +49,7 @@ pub(crate) fn is_name(word: &str) -> bool {
 /// The readings of `text`: first the default, then those with other meanings of its commas or of `j` and `I`.
 ///
 /// `1,22` is a list or a decimal; `(1,234)` is a number or a pair; `3+4j` has a variable or the imaginary unit. An
-/// ambiguous text has two readings, and two answers are equal if they share one.
+/// ambiguous text has several readings, and two answers are compared in every pair of readings.
 pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
     let respelled = respell::respelled(text);
     let text = &*respelled;
