@@ -1,7 +1,8 @@
-//! Hostile programs. None may pass its test, reach anything outside, run past its limit, or affect the next program.
+//! Hostile programs. None may pass its tests, reach anything outside the sandbox, run past its limit, or affect the
+//! next program.
 //!
 //! `cargo test -p codeexec --test main attacks` runs a sample of each class. With `-- --ignored` it runs all of them, and
-//! requires each verdict within the limit plus 100 ms, which needs an idle machine.
+//! requires each verdict within 100 ms after the limit, which needs an idle machine.
 
 use crate::common;
 use crate::families;
@@ -18,14 +19,15 @@ use serde_json::json;
 
 /// Time limit of an attack in seconds.
 const LIMIT: f64 = 0.5;
-/// Allowed delay of the verdict after the limit in seconds, on an idle machine and on a busy one.
+/// Allowed delay of a verdict after the limit in seconds, on an idle machine.
 const HANG: f64 = 0.1;
+/// Allowed delay of a verdict after the limit in seconds, on a busy machine.
 const HANG_WHEN_BUSY: f64 = 5.0;
 
 fn job(attack: &Attack) -> Job {
     let mut job = Job::python(attack.name.clone(), attack.code.clone());
     job.language = attack.language.into();
-    // No attack computes this.
+    // No attack computes these values.
     let test = |x: i32, y: i32| match attack.language {
         "python" => format!("assert f({x}) == {y}"),
         "javascript" => format!("console.assert(f({x}) === {y})"),
@@ -37,7 +39,7 @@ fn job(attack: &Attack) -> Job {
     job
 }
 
-/// A program that works only in an interpreter that no other program has used.
+/// A program that passes only in an interpreter that looks unused: default files, environment and built-ins.
 fn canary(language: &str) -> Job {
     if language != "python" {
         let (code, test) = match language {
@@ -72,15 +74,16 @@ def f():
     job
 }
 
-/// The outcome of an attack, and of the program after it.
+/// The verdicts on an attack and on the canary after it.
 struct Outcome {
     verdict: Verdict,
-    /// Time from the order to the verdict, as the pool's caller sees it, without the compiler's time.
+    /// Time in seconds from the call of the pool to the attack's verdict, without compiling.
     seconds: f64,
+    /// The verdict on the canary.
     next: Verdict,
 }
 
-/// Runs each attack followed by its canary, in two threads, and measures from outside.
+/// Runs each attack, followed by the canary of its language, on two threads, and measures the time in the caller.
 fn outcomes(pool: &Pool, attacks: &[Attack]) -> Vec<Outcome> {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
@@ -101,9 +104,10 @@ fn outcomes(pool: &Pool, attacks: &[Attack]) -> Vec<Outcome> {
     outcomes.into_inner().unwrap().into_values().collect()
 }
 
+/// Runs the attacks and panics if any outcome is wrong, a verdict is missing, or a worker was lost.
 fn check(attacks: &[Attack], hang: f64) {
     let pool = common::pool(LIMIT);
-    // Both workers open every language before the measurement.
+    // Lets both workers open every language before the measurement.
     let canaries = ["python", "javascript", "php", "ruby", "c", "cpp"].map(canary);
     let languages: std::collections::BTreeSet<&str> = attacks.iter().map(|attack| attack.language).collect();
     let used = || canaries.iter().filter(|canary| languages.contains(canary.language.as_str()));
@@ -132,6 +136,7 @@ fn check(attacks: &[Attack], hang: f64) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n\n"));
 }
 
+/// What is wrong with an outcome: a false pass, an escape, a late verdict, or a canary that failed.
 fn fault(outcome: &Outcome, hang: f64) -> Option<String> {
     let Outcome { verdict, seconds, next } = outcome;
     if verdict.passed || verdict.status == Status::Passed || verdict.tests.iter().any(|test| test.passed) {

@@ -1,4 +1,4 @@
-//! Tests the binary: `run` with its resumption, `extract`. `serve` is in `soak.rs`.
+//! Tests the commands `run` (also resumed after a kill) and `extract` of the binary. `soak.rs` tests `serve`.
 
 use crate::common;
 
@@ -14,7 +14,7 @@ fn codeexec() -> Command {
     Command::new(env!("CARGO_BIN_EXE_codeexec"))
 }
 
-/// Right, wrong and hostile programs, mixed.
+/// A mix of correct, incorrect, failing and endless programs; one in twenty never ends.
 fn mixed(count: usize) -> Vec<Value> {
     let codes = [
         "def f(x):\n    return x + 1",
@@ -31,7 +31,7 @@ fn mixed(count: usize) -> Vec<Value> {
         .collect()
 }
 
-/// The part of a verdict that must not depend on the machine and the time.
+/// The part of a verdict that must be the same on every machine and in every run.
 fn gist(verdict: &Verdict) -> (String, bool, String, Vec<bool>) {
     let tests = verdict.tests.iter().map(|test| test.passed).collect();
     (verdict.id.clone(), verdict.passed, verdict.status.word().into(), tests)
@@ -52,7 +52,7 @@ fn a_run_that_is_killed_goes_on_and_ends_the_same() {
         command.stderr(Stdio::null()).spawn().unwrap()
     };
     let mut child = start();
-    // Killed when some verdicts exist; whatever happened until then, the rest must be right.
+    // Kills the run when some verdicts are written. The second run must complete the file, whatever the first one did.
     for _ in 0..2000 {
         std::thread::sleep(Duration::from_millis(5));
         if std::fs::read_to_string(&partial).unwrap_or_default().lines().count() > 20 {
@@ -92,7 +92,7 @@ fn a_bad_line_stops_a_strict_run_and_is_set_aside_in_a_lenient_one() {
     let said = String::from_utf8_lossy(&lenient.stderr).into_owned() + &String::from_utf8_lossy(&lenient.stdout);
     assert!(said.contains("1 program in ") && said.contains("1 line set aside in "), "{said}");
     assert!(said.contains("  1 x code: invalid type") && said.contains("programs.jsonl:2)"), "{said}");
-    // Every fault names its field.
+    // Every error names the faulty field.
     for (record, sentence) in [
         (
             json!({"program": "print(1)", "tests": ["1"]}),

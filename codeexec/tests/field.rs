@@ -1,4 +1,4 @@
-//! Cases from public bug reports, if `../shared/field/codeexec-open.jsonl` exists, with what each expects.
+//! Cases from public bug reports with their expected results, if `../shared/field/codeexec-open.jsonl` exists.
 
 use crate::common;
 
@@ -9,13 +9,13 @@ use codeexec::record::{Job, Verdict};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Ids of cases whose expectation is not shared, with what must hold in its place: a part of the verdict's sentence.
+/// Cases with an expectation that codeexec does not share: the id, and text that the verdict must contain instead.
 const NOT_SHARED: [(&str, &str); 1] = [
-    // The program defines no `f`; the report is about the words of the error.
+    // The program does not define `f`; the report is about the wording of the error.
     ("e109", "the program defines no 'f'"),
 ];
 
-/// A case that is a record or an answer.
+/// A case: its input is a record (a program with tests) or a model's answer.
 struct Case {
     id: String,
     input: Value,
@@ -33,7 +33,7 @@ fn cases() -> Option<Vec<Case>> {
     )
 }
 
-/// What is wrong with a verdict.
+/// Why a verdict does not meet the case's expectation; `None` if it does.
 fn fault(case: &Case, verdict: &Verdict) -> Option<String> {
     let said = format!("{verdict:?}");
     let is_right = match NOT_SHARED.iter().find(|(id, _)| *id == case.id) {
@@ -64,13 +64,13 @@ fn public_reports() {
                 }
                 continue;
             }
-            // What the answer's function gives is known from its name: `sq` of this set multiplies by four.
+            // The case gives no tests. In this data set, the function `sq` multiplies by four.
             let record = json!({"id": case.id, "code": found, "tests": ["assert sq(1) == 4"]});
             jobs.push((case, Job::from_value(record).unwrap()));
         } else if case.input["code"].is_string() {
             match Job::from_value(case.input.clone()) {
                 Ok(job) => jobs.push((case, job)),
-                // A record that is refused gives no verdict.
+                // A refused record has no verdict, which is right only if the case expects an error.
                 Err(error) => {
                     judged += 1;
                     let named = case.expected != "error naming the field" || error.starts_with("test_list");
@@ -87,7 +87,7 @@ fn public_reports() {
         judged += 1;
         faults.extend(fault(case, &verdict));
     }
-    // `k22` is a file of programs: the next test.
+    // The case `k22` is a file of programs; the next test covers it.
     assert_eq!(judged + 1, cases.len());
     assert!(faults.is_empty(), "{} disagree:\n{}", faults.len(), faults.join("\n\n"));
 }

@@ -1,5 +1,5 @@
-//! Python tests in the forms and with the features that people use: each passes with a right program and fails with a
-//! wrong one.
+//! Python tests in the forms and with the features that people use. Each passes with a correct program and fails with
+//! an incorrect one.
 
 use crate::common;
 
@@ -7,7 +7,7 @@ use codeexec::record::{Job, Status};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Records with the status that each must get.
+/// Runs records and checks the status of each.
 fn check(cases: &[(Value, Status)]) {
     let pool = common::pool(3.0);
     let jobs: Vec<Job> = cases.iter().map(|(value, _)| Job::from_value(value.clone()).unwrap()).collect();
@@ -23,7 +23,7 @@ fn check(cases: &[(Value, Status)]) {
 const UP: &str = "def up(x):\n    return x + 1";
 const DOWN: &str = "def up(x):\n    return x - 1";
 
-/// A text of tests, with a right and a wrong program.
+/// Records of one test text with a correct and an incorrect program.
 fn both(test: &str) -> [(Value, Status); 2] {
     [(json!({"code": UP, "test": test}), Status::Passed), (json!({"code": DOWN, "test": test}), Status::Failed)]
 }
@@ -69,7 +69,7 @@ fn a_test_without_a_comparison_is_an_error() {
         "if up(1) == 5:\n    assert False\n    x = 1\nelse:\n    pass\ndef test_b():\n    pass\n",
         "try:\n    up('a')\nexcept Exception:\n    pass\n",
     ] {
-        // The last but one asks a question: it is the test function that judges nothing.
+        // The last text but one reaches a condition, but its test function `test_b` judges nothing.
         cases.push((json!({"code": UP, "tests": [text]}), Status::Error));
         cases.push((json!({"code": UP, "test": text}), Status::Error));
     }
@@ -143,7 +143,7 @@ async def wait(x): return x + 1
         "async def test_later():\n    assert await Num(4).later() == 4",
     ]);
     let mut cases = vec![(json!({"code": code, "tests": tests}), Status::Passed)];
-    // An object that equals everything is not taken for plain data.
+    // An object that claims to equal everything never equals plain data.
     let agrees = "
 class A:
     def __eq__(self, o): return True

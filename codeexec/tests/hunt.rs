@@ -1,7 +1,7 @@
-//! A hunt for false passes: wrong programs with tests in every form of public sets. None may pass, and the right
-//! program of each task must pass.
+//! Searches for false passes: incorrect programs with tests in every form that public data sets use. No incorrect
+//! program may pass, and the correct program of each task must pass.
 //!
-//! `cargo test -p codeexec --test main hunt` runs some of each form. For 10,000 wrong programs of all languages:
+//! `cargo test -p codeexec --test main hunt` runs some of each form. For 10,000 incorrect programs in all languages:
 //! `CODEEXEC_HUNT=10000 cargo test -p codeexec --test main hunt -- --ignored --nocapture`
 
 use crate::common;
@@ -13,6 +13,7 @@ use codeexec::record::Job;
 use codeexec::run::run_all;
 use forms_made::{LANGUAGES, Made, made, weak};
 
+/// Runs the programs, prints counts by form and status, and panics at a false pass or a false failure.
 fn check(all: &[Made]) {
     let pool = common::pool(2.0);
     let jobs: Vec<Job> = all.iter().map(|made| Job::from_value(made.record.clone()).unwrap()).collect();
@@ -62,7 +63,7 @@ fn no_weak_test_passes_a_wrong_program() {
 #[ignore = "many: as CODEEXEC_HUNT says, or 10,000"]
 fn no_wrong_program_of_many_passes() {
     let many: usize = std::env::var("CODEEXEC_HUNT").ok().and_then(|many| many.parse().ok()).unwrap_or(10_000);
-    // Compiling takes a second each.
+    // Percentages of the programs by language. C and C++ have few, since compiling one takes a second.
     let shares = [("python", 60), ("javascript", 15), ("php", 10), ("ruby", 10), ("c", 2), ("cpp", 3)];
     assert_eq!(shares.map(|(language, _)| language), LANGUAGES);
     let mut all = Vec::new();

@@ -1,5 +1,5 @@
-//! Verdicts in the languages other than Python: forms of tests, transferred values, statuses, and tests that must not
-//! pass.
+//! Verdicts in the languages other than Python: forms of tests, transferred values, statuses, and tests that no program
+//! may pass.
 
 use crate::common;
 
@@ -7,7 +7,7 @@ use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Records of one language, with the expected status and the number of tests that must pass.
+/// Runs records in one language and checks each verdict's status and number of passed tests.
 fn check(language: &str, cases: Vec<(Value, Status, usize)>) -> Vec<Verdict> {
     common::set_up_language(language);
     let pool = common::pool(2.0);

@@ -1,4 +1,4 @@
-//! One test program, since each one takes seconds to compile and to link.
+//! All integration tests in one binary, since every test binary takes seconds to compile and link.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attacks;

@@ -1,5 +1,5 @@
-//! The native backend: the same verdicts as in the sandbox, its isolation and its limits. Skipped if bubblewrap is
-//! missing or cannot create namespaces.
+//! The native backend: it gives the same verdicts as the sandbox, isolates programs and enforces limits. The tests are
+//! skipped if bubblewrap is missing or cannot create namespaces.
 
 use crate::common;
 
@@ -8,7 +8,7 @@ use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Verdicts of both backends, or `None` if there is only one.
+/// Verdicts of the native backend and of the sandbox; `None` if the native backend does not work here.
 fn both(cases: &[Value]) -> Option<(Vec<Verdict>, Vec<Verdict>)> {
     test_support::require(Native::open().map_err(|reason| format!("{reason:#}")))?;
     let jobs: Vec<Job> = cases.iter().map(|value| Job::from_value(value.clone()).unwrap()).collect();

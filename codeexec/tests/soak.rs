@@ -1,8 +1,9 @@
-//! Mixed programs, one in twenty hostile, through `serve`, while workers and the server itself are killed. No program
-//! may be lost or answered twice, memory must stay constant, and every verdict must equal that of a sequential run.
+//! Sends mixed programs, one in twenty hostile, to `serve` while workers and the server itself are killed. No program
+//! may be lost or answered twice, the server's memory must stay below 200 MiB, and every verdict must equal that of a
+//! sequential run.
 //!
-//! A sample runs with the other tests. A long run is split into slices, each of which continues where the last one
-//! ended:
+//! 200 programs run with the other tests. A long run can be split: each call of this command continues where the last
+//! one ended.
 //!
 //! ```text
 //! CODEEXEC_SOAK=100000 CODEEXEC_SOAK_STATE=/tmp/soak CODEEXEC_SOAK_SECONDS=400 \
@@ -23,12 +24,12 @@ use std::time::{Duration, Instant};
 use codeexec::record::{Job, Verdict};
 use serde_json::{Value, json};
 
-/// Number of programs in a request.
+/// Number of programs per request.
 const BATCH: usize = 10;
 
 /// The program with number `i`, the same in every run.
 fn program(i: usize) -> Value {
-    // Programs that end by themselves get enough time even on a busy machine; the time limit is for the others.
+    // Programs that end by themselves get 10 s, which is enough on a busy machine. Endless ones get 0.1 s.
     const HOSTILE: [(&str, f64); 10] = [
         ("def f(x):\n    while True: pass", 0.1),
         ("import os\ndef f(x): os._exit(0)", 10.0),
@@ -74,22 +75,23 @@ fn program(i: usize) -> Value {
     }
 }
 
-/// The part of a verdict that must not depend on the machine and the time.
+/// The part of a verdict that must be the same on every machine and in every run.
 fn gist(verdict: &Verdict) -> String {
     let tests: String = verdict.tests.iter().map(|test| if test.passed { '+' } else { '-' }).collect();
     format!("{} {} {tests}", verdict.passed, verdict.status.word())
 }
 
-/// Answers by number, written to a file as they arrive.
+/// Verdicts by program number, also appended to a file as they arrive.
 struct Answers {
     held: Mutex<(BTreeMap<usize, String>, std::fs::File)>,
+    /// Number of programs that got a second verdict.
     twice: AtomicUsize,
 }
 
 impl Answers {
     fn open(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        // A line that a kill has cut has no newline.
+        // A line that a kill cut off has no newline, and is dropped.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let lines = whole.lines().filter_map(|line| line.split_once(' '));
         let known = lines.map(|(id, gist)| (id.parse().unwrap(), gist.to_owned())).collect();
@@ -117,7 +119,7 @@ impl Answers {
     }
 }
 
-/// A server that can be killed and started again.
+/// A running `codeexec serve` process.
 struct Server {
     child: Child,
     port: u16,
@@ -140,7 +142,7 @@ impl Server {
     }
 }
 
-/// A request over a separate connection; `None` if the server is killed meanwhile.
+/// Posts a request over a new connection; `None` if the server is killed before its complete answer.
 fn post(port: u16, body: &Value) -> Option<Value> {
     let body = body.to_string();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -152,20 +154,21 @@ fn post(port: u16, body: &Value) -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
-/// Resident memory of a process in MiB.
+/// Resident memory of a process in MiB; 0 if the process has ended.
 fn resident(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("0").to_owned();
     line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+/// Process ids of the server's workers.
 fn children(server: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{server}/task")).into_iter().flatten().flatten();
     let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
-/// How many programs that want to run share a core (load average of a minute), at least 1.
+/// Load average of the last minute per core, at least 1.
 fn slowness() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap();
     let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
@@ -176,8 +179,8 @@ fn kill(id: u32, signal: &str) {
     Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
 }
 
-/// Sends the programs without an answer until `end`. Returns how many workers and servers were killed, and samples of
-/// the memory of the server and of the largest worker.
+/// Sends the programs that have no verdict yet, until `end`, and kills workers and servers meanwhile. Returns the
+/// numbers of killed workers and servers, and samples of the resident MiB of the server and of the largest worker.
 fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u64, u64)>) {
     let server = RwLock::new(Server::start());
     let next = AtomicUsize::new(0);
@@ -194,7 +197,7 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
                     continue;
                 }
                 let batch = Value::Array(ids.iter().map(|id| program(*id)).collect());
-                // Sent again if the server was killed, since there was no answer.
+                // Without an answer, the server was killed: sends the batch again to the new one.
                 let reply = loop {
                     let port = server.read().unwrap().port;
                     match post(port, &batch) {
@@ -213,7 +216,7 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
             }
         };
         let senders: Vec<_> = (0..4).map(|_| scope.spawn(send)).collect();
-        // A program whose worker is killed five times is given up, so a machine that takes longer for it has more time.
+        // The pool gives up a program after five kills of its worker, so a slower machine gets longer pauses.
         let pause = Duration::from_millis(if count > 1000 { 2000 } else { 250 }).mul_f64(slowness());
         let mut round = 0;
         while !senders.iter().all(|sender| sender.is_finished()) {
@@ -242,7 +245,7 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
     (workers_killed, servers_killed, memory)
 }
 
-/// Runs one program after the other.
+/// Runs the programs that have no verdict yet one after the other, until `end`.
 fn sequential(count: usize, answers: &Answers, end: Instant) {
     let pool = common::pool(10.0);
     for id in 0..count {

@@ -1,5 +1,5 @@
-//! Published benchmarks: canonical solutions pass, broken ones fail. This runs a sample; `-- --ignored`, or `codeexec
-//! bench-suite`, runs all of them.
+//! Published benchmarks: canonical solutions pass, broken ones fail. The tests run a sample of the tasks. `-- --ignored`
+//! runs every task but the canonical Python solutions, which `codeexec bench-suite` runs.
 
 use crate::broken;
 use crate::common;
@@ -11,6 +11,7 @@ use codeexec::record::{Job, Status};
 use codeexec::run::run_all;
 use codeexec::suite::{Suite, Task, tasks};
 
+/// Python benchmarks: suite, file, and n, where the sample is every n-th task.
 const PYTHON: [(Suite, &str, usize); 5] = [
     (Suite::Humaneval, "humaneval/HumanEval.jsonl.gz", 6),
     (Suite::HumanevalPlus, "humaneval_plus/HumanEvalPlus.jsonl.gz", 40),
@@ -18,7 +19,8 @@ const PYTHON: [(Suite, &str, usize); 5] = [
     (Suite::MbppPlus, "mbpp_plus/MbppPlus.jsonl.gz", 60),
     (Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval.jsonl.gz", 20),
 ];
-/// Files of other languages. Those of mxeval have tests without solutions.
+/// Benchmarks in other languages: language, suite, file, and n, where the sample is every n-th task. The files of
+/// mxeval have tests but no solutions.
 const OTHERS: [(&str, Suite, &str, usize); 5] = [
     ("javascript", Suite::HumanevalX, "humaneval_x/humaneval_js.jsonl.gz", 9),
     ("cpp", Suite::HumanevalX, "humaneval_x/humaneval_cpp.jsonl.gz", 16),
@@ -26,7 +28,7 @@ const OTHERS: [(&str, Suite, &str, usize); 5] = [
     ("php", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_php_v1.1.jsonl.gz", 9),
     ("ruby", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_ruby_v1.1.jsonl.gz", 9),
 ];
-/// The prefixes of faults that are errors of the data, with the reason.
+/// Faults that are errors of the data: the language, the start of the fault's text, and the reason.
 const EXCUSED: [(&str, &str, &str); 12] = [
     ("python", "Mbpp OffByOne 82 ", "the tests of volumes allow for a thousandth"),
     ("python", "Mbpp OffByOne 85 ", "the tests of surfaces allow for a thousandth"),
@@ -41,6 +43,7 @@ const EXCUSED: [(&str, &str, &str); 12] = [
     ("cpp", "Raise CPP/23 ", "as above"),
     ("cpp", "Loop CPP/23 ", "as above"),
 ];
+/// The ways to break a program, with the expected status; `None` if any status but `passed` is right.
 const WAYS: [(Broken, Option<Status>); 4] = [
     (Broken::None, None),
     (Broken::OffByOne, None),
@@ -48,7 +51,7 @@ const WAYS: [(Broken, Option<Status>); 4] = [
     (Broken::Loop, Some(Status::Timeout)),
 ];
 
-/// Runs right programs; returns those that do not pass.
+/// Runs correct programs; describes those that do not pass.
 fn failing(right: &[Task]) -> Vec<String> {
     let pool = common::pool(10.0);
     let jobs: Vec<Job> = right.iter().map(|task| task.job.clone()).collect();
@@ -56,8 +59,8 @@ fn failing(right: &[Task]) -> Vec<String> {
     verdicts.map(|verdict| format!("{} {:?} {:?}", verdict.id, verdict.status, verdict.detail)).collect()
 }
 
-/// Runs the broken programs of every `step`th task; returns those that the tests do not detect, or that get another
-/// status than expected.
+/// Breaks the program of every `step`-th task in four ways and runs it. Describes the broken programs that pass or get
+/// another status than expected.
 fn unnoticed(right: &[Task], step: usize) -> Vec<String> {
     let pool = common::pool(10.0);
     let mut faults = Vec::new();
@@ -67,7 +70,7 @@ fn unnoticed(right: &[Task], step: usize) -> Vec<String> {
         let mut statuses = BTreeMap::<&str, usize>::new();
         for (job, verdict) in wrong.iter().zip(run_all(&pool, 2, &wrong).unwrap()) {
             *statuses.entry(verdict.status.word()).or_default() += 1;
-            // C++'s `abort` is a crash.
+            // A broken C++ program calls `abort` instead of raising, which is a crash.
             let crashed = job.language == "cpp" && verdict.status == Status::Crashed;
             if verdict.passed || expected.is_some_and(|status| status != verdict.status && !crashed) {
                 faults.push(format!("{how:?} {} {:?} {:?}", verdict.id, verdict.status, verdict.detail));
@@ -91,7 +94,7 @@ fn python_solutions_pass_and_broken_ones_fail() {
     }
 }
 
-/// Every `step`th task of a file; tasks without a solution get the answers that their tests expect.
+/// Every `step`-th task of a file. A task without a solution gets a program that looks up the expected answers.
 fn solved(suite: Suite, file: &str, step: usize) -> Vec<Task> {
     let Some(path) = common::data(file) else { return Vec::new() };
     let tasks = tasks(suite, &path).unwrap().into_iter().step_by(step);
@@ -109,7 +112,7 @@ fn other_languages_pass_and_broken_ones_fail() {
     }
 }
 
-/// Panics at a fault that is not excused, and at an excuse that is not needed.
+/// Panics at a fault that [`EXCUSED`] does not list, and at a listed fault that did not occur.
 fn judge(language: &str, faults: &[String]) {
     let excuses: Vec<&str> = EXCUSED.iter().filter(|(of, ..)| *of == language).map(|(_, start, _)| *start).collect();
     println!("{language}: {faults:#?}");
@@ -120,7 +123,7 @@ fn judge(language: &str, faults: &[String]) {
     }
 }
 
-/// Every task of a language's files, and each of them broken in four ways.
+/// Runs every task of a language's files, as it is and broken in four ways.
 fn all_of(language: &str) {
     common::set_up_language(language);
     let mut all = Vec::new();
@@ -135,7 +138,7 @@ fn all_of(language: &str) {
     judge(language, &all);
 }
 
-/// `cargo test -p codeexec --test main suites -- --ignored --nocapture`, like those below.
+/// Run this and the tests below with `cargo test -p codeexec --test main suites -- --ignored --nocapture`.
 #[test]
 #[ignore = "every task in JavaScript: a minute"]
 fn all_of_javascript() {
@@ -160,8 +163,8 @@ fn all_of_cpp() {
     all_of("cpp");
 }
 
-/// `codeexec bench-suite` checks that the solutions pass, since it gives the slow ones of the plus suites enough
-/// time.
+/// Runs only broken programs. Check with `codeexec bench-suite` that the solutions pass: it gives slow tasks of
+/// HumanEval+ and MBPP+ enough time.
 #[test]
 #[ignore = "every Python task broken in four ways: minutes"]
 fn all_of_python_broken() {

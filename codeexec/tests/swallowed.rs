@@ -1,5 +1,5 @@
-//! Tests that catch their own failure, judge nothing of the program, or switch their assertions off: a wrong program
-//! does not pass them, and a right one passes those that judge it.
+//! Tests that catch their own failure, judge nothing of the program, or switch their assertions off. An incorrect
+//! program passes none of them; a correct one passes those that judge it.
 
 use crate::common;
 
@@ -7,7 +7,7 @@ use codeexec::record::{Job, Status};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Records of one language, with the expected status.
+/// Runs records in one language and checks the status of each.
 fn check(language: &str, cases: Vec<(Value, Status)>) {
     common::set_up_language(language);
     let pool = common::pool(3.0);
@@ -26,7 +26,7 @@ fn check(language: &str, cases: Vec<(Value, Status)>) {
     assert!(faults.is_empty(), "{} of {} disagree:\n{}", faults.len(), cases.len(), faults.join("\n\n"));
 }
 
-/// A test, as a whole text and as an entry of a list, with a right and a wrong program.
+/// Records of one test, as `test` and as an entry of `tests`, with a correct program and with an incorrect one.
 fn both(right: &str, wrong: &str, test: &str, of_wrong: Status) -> Vec<(Value, Status)> {
     let mut cases = Vec::new();
     for (code, status) in [(right, Status::Passed), (wrong, of_wrong)] {
@@ -36,7 +36,7 @@ fn both(right: &str, wrong: &str, test: &str, of_wrong: Status) -> Vec<(Value, S
     cases
 }
 
-/// A test that judges no program.
+/// Records of a test that judges nothing, as `test` and as an entry of `tests`: an error even for a correct program.
 fn never(code: &str, test: &str) -> Vec<(Value, Status)> {
     vec![(json!({"code": code, "test": test}), Status::Error), (json!({"code": code, "tests": [test]}), Status::Error)]
 }
@@ -61,7 +61,7 @@ fn python() {
     ] {
         cases.extend(both(right, wrong, test, Status::Failed));
     }
-    // What a handler judges is no swallowed failure.
+    // A failure is not swallowed if the handler, or an assertion after it, judges the program.
     for test in [
         "try:\n    assert up(1) == 9\nexcept AssertionError:\n    assert up(1) == 2",
         "try:\n    up('a')\n    assert False, 'no error'\nexcept TypeError:\n    pass\nassert up(1) == 2",
@@ -69,7 +69,7 @@ fn python() {
     ] {
         cases.extend(both(right, wrong, test, Status::Failed));
     }
-    // The program's own assertions are results.
+    // An AssertionError that the program raises is a result, which the tests may catch.
     let strict = "def up(x):\n    assert x > 0, 'positive'\n    return x + 1";
     let test =
         "try:\n    up(-1)\n    raised = False\nexcept AssertionError:\n    raised = True\nassert raised and up(1) == 2";
@@ -98,7 +98,7 @@ fn python() {
             Status::Failed,
         ),
     ]);
-    // A reference without inputs compares nothing.
+    // A reference solution without inputs compares nothing, which is an error.
     for (inputs, status) in [("[]", Status::Error), ("[[1]]", Status::Failed)] {
         let reference = json!({"code": right, "inputs": inputs});
         cases.push((json!({"code": wrong, "reference": reference, "entry_point": "up"}), status));
@@ -119,7 +119,7 @@ fn javascript() {
     ] {
         cases.extend(both(right, wrong, test, Status::Failed));
     }
-    // Exceptions that the program throws are results, and a handler may throw on.
+    // Exceptions that the program throws are results, which tests may catch; a handler may rethrow.
     let strict = "function up(x) { if (x < 0) throw new RangeError('negative'); return x + 1; }";
     for test in [
         "let threw = false; try { up(-1); } catch (e) { threw = true; } console.assert(threw && up(1) === 2);",
@@ -195,7 +195,7 @@ fn c_and_cpp() {
     let whole = |code: &str, test: &str, status: Status| (json!({"code": code, "test": test}), status);
     for language in ["c", "cpp"] {
         let mut cases = Vec::new();
-        // The answer of a function that `main` ignores decides nothing.
+        // A comparison whose result `main` ignores judges nothing.
         let ignored = "int ok(void) { return up(1) == 2; }\nint main(void) { ok(); return 0; }";
         cases.extend([whole(right, ignored, Status::Error), whole(wrong, ignored, Status::Error)]);
         let used = "int ok(void) { return up(1) == 2; }\nint main(void) { return ok() ? 0 : 1; }";

@@ -1,4 +1,4 @@
-//! Verdicts on small programs of every form of test.
+//! Verdicts on small Python programs with every form of test.
 
 use crate::common;
 
@@ -10,7 +10,7 @@ fn job(value: Value) -> Job {
     Job::from_value(value).unwrap()
 }
 
-/// Each record, with the expected status and the number of tests that must pass.
+/// Runs records and checks each verdict's status and number of passed tests.
 fn check(cases: Vec<(Value, Status, usize)>) -> Vec<Verdict> {
     let pool = common::pool(2.0);
     let jobs: Vec<Job> = cases.iter().map(|(value, ..)| job(value.clone())).collect();
@@ -126,8 +126,7 @@ fn statuses() {
     assert!(verdicts[5].stdout.len() == 1 << 20 && verdicts[8].detail.as_deref().unwrap().contains("cobol"));
 }
 
-/// Values that cross from the program to the judge and back: types, changed arguments, objects, exceptions,
-/// functions.
+/// Values are transferred between program and judge: many types, changed arguments, objects, exceptions and functions.
 #[test]
 fn values_cross_between_the_interpreters() {
     let code = "

@@ -1,5 +1,5 @@
-//! Dialogs in which a model writes a program and then its tests, in every language: a right program passes the
-//! written tests, a wrong one does not, and its repair does.
+//! Dialogs in which a model writes a program and then tests for it, in every language. A correct program passes these
+//! tests, an incorrect one does not, and its repaired version does.
 
 use crate::common;
 
@@ -7,13 +7,14 @@ use codeexec::extract::program_and_tests;
 use codeexec::record::{Job, Status, Verdict};
 use serde_json::json;
 
-/// The verdict on the newest program and tests of a dialog.
+/// The verdict on the newest program with the newest tests of a dialog.
 fn judge(answers: &[&str], language: &str) -> Verdict {
     let parts = program_and_tests(answers, language, Some("up"));
     let record = json!({"language": language, "code": parts.program, "test": parts.tests, "entry_point": "up"});
     common::pool(5.0).run(&Job::from_value(record).unwrap()).unwrap()
 }
 
+/// Checks each text of tests with a correct, an incorrect and a repaired program; `@` is the result in `program`.
 fn dialog(language: &str, program: &str, tests: &[&str]) {
     common::set_up_language(language);
     let fence = |text: &str| format!("```{language}\n{text}\n```");
@@ -31,7 +32,7 @@ fn dialog(language: &str, program: &str, tests: &[&str]) {
         assert!(judge(&[&wrong, &tests, &repaired], language).passed, "{language}: {tests}");
         assert!(judge(&[&wrong, &tests, &right], language).passed, "{language}: {tests}");
     }
-    // A demonstration asserts nothing.
+    // Answers without tests give an error.
     assert_eq!(judge(&[&right], language).status, Status::Error, "{language}");
 }
 

@@ -1,5 +1,5 @@
-//! Canonical programs that are broken in four ways, which the tests must detect; and programs that know every answer,
-//! for benchmarks with tests but without solutions.
+//! Breaks canonical solutions in four ways, which the tests must detect. For benchmarks with tests but without
+//! solutions, makes programs that look up the expected answers.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use codeexec::record::Job;
 use codeexec::suite::Task;
 use serde_json::{Value, json};
 
-/// The kind of fault.
+/// How a program is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// Returns nothing.
+    /// Returns no value.
     None,
-    /// Returns a value close to the right one.
+    /// Returns a value close to the correct one, such as the number plus 1.
     OffByOne,
     /// Never returns.
     Loop,
-    /// Raises.
+    /// Raises an exception.
     Raise,
 }
 
-/// The job with a broken program; `None` if this module cannot break the text.
+/// The task's job with a broken program; `None` if this module cannot break the program.
 pub fn broken(task: &Task, how: Broken) -> Option<Job> {
     let mut job = task.job.clone();
     job.code = match job.language.as_str() {
@@ -53,8 +53,8 @@ fn python(job: &Job, how: Broken) -> String {
     return 12345"
         }
     };
-    // Benchmarks without an entry point name the function in their tests. Only the functions of the program that the
-    // tests call are broken, not its helpers, where one fault may cancel another.
+    // Without an entry point, breaks the functions that the tests call. Helpers stay intact, since faults in two
+    // functions could cancel each other.
     let names = match &job.entry_point {
         Some(name) => format!("['{name}']"),
         None => format!(
@@ -69,7 +69,7 @@ fn python(job: &Job, how: Broken) -> String {
     )
 }
 
-/// The function that a program's tests call: the entry point, or the function in the last line of the prompt.
+/// Breaks the function that the tests call: the entry point, or else the last `const` of the program.
 fn javascript(job: &Job, how: Broken) -> Option<String> {
     let name = match &job.entry_point {
         Some(name) => name.clone(),
@@ -125,7 +125,7 @@ fn ruby(job: &Job, how: Broken) -> Option<String> {
     Some(format!("{}\nalias right_one {name}\ndef {name}(*args)\n  {body}\nend\n", job.code))
 }
 
-/// The signature is the last line of the prompt.
+/// Breaks the function whose signature is the last line of the prompt.
 fn cpp(prompt: &str, job: &Job, how: Broken) -> Option<String> {
     let signature = prompt.trim_end().lines().last()?.trim_end_matches('{').trim();
     let (head, parameters) = signature.split_once('(')?;
@@ -165,8 +165,8 @@ template <class T> T codeexec_off(T r) { return r + 1; }";
     ))
 }
 
-/// A program that returns the answers which the tests of mxeval's JavaScript, PHP and Ruby files expect: `argIJ`,
-/// `xI` and `vI` are arguments, calls and answers there.
+/// A job with a program that looks up the answers that its tests expect, for mxeval's JavaScript, PHP and Ruby files.
+/// Their tests name arguments `argIJ`, calls `xI` and expected answers `vI`.
 pub fn oracle(task: &Task) -> Option<Job> {
     let mut job = task.job.clone();
     let name = job.entry_point.clone()?;
@@ -196,7 +196,7 @@ pub fn oracle(task: &Task) -> Option<Job> {
     let lines = |form: &dyn Fn(&str, &str) -> String| -> String {
         answers.iter().map(|(call, answer)| form(call, answer) + "\n").collect()
     };
-    // If the language distinguishes 3.0 from 3, the call with the same type comes first.
+    // PHP and Ruby distinguish 3.0 from 3, so a call whose arguments have the same types is looked up first.
     job.code = match job.language.as_str() {
         "php" => format!(
             "<?php\nfunction {name}(...$args) {{\n{}{}}}\n",

@@ -1,4 +1,4 @@
-//! Shared parts of the tests: Python, set up once, a pool of workers of the built binary, and the public data.
+//! Shared by the tests: set-up of languages, a pool with worker processes of the built binary, and public data.
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use codeexec::limits::Limits;
 use codeexec::pool::{Launcher, Pool};
 
-/// Fetches and compiles Python unless that is done.
+/// Fetches and compiles Python, once per test run; quick if Python is set up already.
 pub fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -16,7 +16,7 @@ pub fn set_up() {
     });
 }
 
-/// Fetches and compiles another language unless that is done.
+/// Fetches and compiles a language, or several separated by commas; quick if they are set up already.
 #[allow(dead_code, reason = "not every test file needs it")]
 pub fn set_up_language(language: &str) {
     let mut setup = std::process::Command::new(env!("CARGO_BIN_EXE_codeexec"));
@@ -24,7 +24,7 @@ pub fn set_up_language(language: &str) {
     assert!(status.is_ok_and(|status| status.success()), "codeexec setup failed");
 }
 
-/// Two workers with a time limit of `seconds`.
+/// A pool of two workers with a time limit of `seconds` per program.
 pub fn pool(seconds: f64) -> Pool {
     set_up();
     let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
@@ -32,7 +32,7 @@ pub fn pool(seconds: f64) -> Pool {
     Pool::new(launcher, 2, Limits::within(time), 0)
 }
 
-/// A file of the public data; `None`, and the test is skipped, if it is missing.
+/// Path of a file of public benchmark data; `None` if the file is missing, so that the test is skipped.
 #[allow(dead_code, reason = "not every test file reads data")]
 #[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {

@@ -1,8 +1,9 @@
-//! Attacks in C and C++, where program and tests are one guest.
+//! Attacks in C and C++, where program and tests share one guest.
 
 use super::{Attack, product};
 
-/// Texts before the program that try to change the meaning of its tests, or to hide them from the compiler.
+/// Texts that try to change the meaning of the tests, or to hide the tests from the compiler. They stand before the
+/// program.
 const TEXTS: [&str; 15] = [
     "#define assert(x) ((void)0)",
     "#define NDEBUG",

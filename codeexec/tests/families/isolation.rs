@@ -1,4 +1,4 @@
-//! Attacks on the outside: files, links, environment, network, processes, threads, signals, the interpreter itself.
+//! Attacks on isolation: files, links, environment, network, processes, threads, signals and the interpreter itself.
 
 use super::{Attack, product};
 

@@ -1,4 +1,4 @@
-//! The attacks, in families: each class is the product of two lists, of actions and of methods.
+//! The attacks. Most classes combine two lists: every text of `how` with every text of `what`.
 
 mod compiled;
 mod isolation;
@@ -6,7 +6,7 @@ pub mod others;
 mod resources;
 mod tricks;
 
-/// A hostile program.
+/// A hostile program with its language, class and name.
 pub struct Attack {
     pub language: &'static str,
     pub class: &'static str,
@@ -14,7 +14,7 @@ pub struct Attack {
     pub code: String,
 }
 
-/// All attacks.
+/// All attacks in Python.
 pub fn all() -> Vec<Attack> {
     [resources::all(), isolation::all(), tricks::all()].concat_all()
 }
@@ -29,7 +29,7 @@ impl<const N: usize> ConcatAll for [Vec<Attack>; N] {
     }
 }
 
-/// One attack for each pair; `@` in `how` is replaced by `what`.
+/// One Python attack for each pair: a text of `how` in which `@` is replaced by a text of `what`.
 fn product(class: &'static str, how: &[&str], what: &[&str]) -> Vec<Attack> {
     let mut attacks = Vec::new();
     for (i, how) in how.iter().enumerate() {

@@ -1,9 +1,9 @@
-//! Attacks in the other languages, in the classes that have language-specific variants.
+//! Attacks in languages other than Python, in the classes that have language-specific variants.
 
 use super::compiled::{c, cpp};
 use super::{Attack, product};
 
-/// All of them, with their languages.
+/// All attacks in JavaScript, PHP, Ruby, C and C++.
 pub fn all() -> Vec<Attack> {
     let languages: [(&'static str, Vec<Attack>); 5] =
         [("javascript", javascript()), ("php", php()), ("ruby", ruby()), ("c", c()), ("cpp", cpp())];
@@ -245,7 +245,7 @@ fn php() -> Vec<Attack> {
             "fsockopen('1.1.1.1', 53)",
             "file_get_contents('http://1.1.1.1/')",
             "getenv('HOME')",
-            // The interpreter's stub reports success: a worker would have to be replaced.
+            // The interpreter's stub reports success, so its result is not printed. A real kill would cost a worker.
             "posix_kill(posix_getppid(), 9) && false",
         ],
     ));
@@ -352,7 +352,7 @@ fn ruby() -> Vec<Attack> {
         &["def f(x)\n  r = @\n  puts 'ESCAPED', r if r\n  0\nend"],
         &[
             "`id`",
-            // As above.
+            // The stub of `system` reports success, so its result is not printed.
             "system('kill -9 $PPID') && nil",
             "fork",
             "exec('id')",

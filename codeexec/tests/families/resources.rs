@@ -1,4 +1,4 @@
-//! Attacks on time, memory, stack and output.
+//! Attacks on the limits of time, memory, stack and output.
 
 use super::{Attack, product};
 

@@ -1,4 +1,5 @@
-//! Attacks on the verdict: exits, patched tests, searched frames, objects that equal everything, state left behind.
+//! Attacks on the verdict: exits, patched tests, searches of stack frames, objects that equal everything, and state
+//! left for the next program.
 
 use super::{Attack, product};
 

@@ -1,5 +1,5 @@
-//! Generated tasks with a right program, wrong programs, and their tests in every form of public sets. All texts are
-//! generated here, from a seed.
+//! Generates tasks from a seed: a correct program, incorrect programs, and tests in every form that public data sets
+//! use.
 
 mod others;
 mod python;
@@ -7,44 +7,48 @@ mod weak;
 
 use serde_json::Value;
 
-/// A task: `a * x + b` for an integer, or the sum of that over a list.
+/// A task: compute `a * x + b` for an integer `x`, or the sum of that over a list of integers.
 #[derive(Debug, Clone)]
 pub struct Task {
     pub name: String,
     pub a: i64,
     pub b: i64,
     pub is_list: bool,
-    /// Arguments; an integer is stored as a list of one.
+    /// Arguments for the tests; an integer is stored as a list of one item.
     pub inputs: Vec<Vec<i64>>,
 }
 
 impl Task {
+    /// The correct result for an argument.
     pub fn answer(&self, input: &[i64]) -> i64 {
         input.iter().map(|x| self.a * x + self.b).sum()
     }
 
-    /// An argument in brackets, as most languages write it.
+    /// An argument as source text: a number, or a list in brackets, which most languages read.
     pub fn shown(&self, input: &[i64]) -> String {
         if self.is_list { format!("{input:?}") } else { input[0].to_string() }
     }
 
-    /// Pairs of argument and answer, as texts.
+    /// All arguments as source text, with their correct results.
     pub fn pairs(&self) -> Vec<(String, i64)> {
         self.inputs.iter().map(|input| (self.shown(input), self.answer(input))).collect()
     }
 }
 
-/// One record to run, and whether its program is right.
+/// One record to run.
 pub struct Made {
+    /// The form of its tests.
     pub form: &'static str,
+    /// What is wrong with it, so that it must not pass; `None` if it must pass.
     pub wrong: Option<&'static str>,
     pub record: Value,
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// A seeded random number generator: SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
 impl Random {
+    /// A random number from 0 to `bound - 1`.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -71,10 +75,10 @@ impl Random {
     }
 }
 
-/// The languages of the forms.
+/// Languages in which tasks are generated.
 pub const LANGUAGES: [&str; 6] = ["python", "javascript", "php", "ruby", "c", "cpp"];
 
-/// This number of wrong programs of one language, and the right program of each of their tasks and forms.
+/// At least `count` incorrect programs of one language, with the correct programs of the same tasks and forms.
 pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
     let mut random = Random(seed);
     let mut all = Vec::new();
@@ -83,7 +87,7 @@ pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
     while wrong < count {
         let task = random.task();
         let some = match language {
-            // Each third task has tests of a weak form.
+            // Every third task has weak tests.
             _ if turn % 3 == 2 => weak::records(language, &task, turn / 3, &mut random),
             "python" => python::records(&task, turn - turn / 3, &mut random),
             _ => others::records(language, &task, turn - turn / 3, &mut random),
@@ -99,7 +103,7 @@ pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
     all
 }
 
-/// Every test of a weak form of one language, once.
+/// Every weak test of one language once, each with a correct and an incorrect program.
 pub fn weak(language: &'static str) -> Vec<Made> {
     let mut random = Random(7);
     let task = random.task();

@@ -1,10 +1,11 @@
-//! The other languages: node's assert and node:test, Jest, PHPUnit, Minitest, C and C++ with a `main`, and plain conditions.
+//! Tests in the other languages: node's `assert` and `node:test`, Jest, PHPUnit, Minitest, C and C++ with a `main`, and
+//! plain conditions.
 
 use serde_json::{Value, json};
 
 use super::{Made, Random, Task};
 
-/// The right program of a form and two wrong ones. `@` is the right result in a body.
+/// Records of one form of test: with the correct program and two incorrect ones. In a body, `@` is the correct result.
 pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
     let task = &simplified(language, task);
     let forms: &[&'static str] = match language {
@@ -55,7 +56,7 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
             ("an exit", "exit(0);"),
             ("a trap", "__builtin_trap();"),
             ("printed", "printf(\"%d\", (int)(@)); return 0;"),
-            // Each entry of a list has its own instance, so a program that is right only once is right there.
+            // "right only once" is missing: each entry of `tests` runs in a new instance, where it would be correct.
             ("half of it", "return @ / 2;"),
         ],
     };
@@ -77,7 +78,7 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
     bodies.into_iter().map(made).collect()
 }
 
-/// A list has no simple form in C: its first number is the argument, and the answer is that for one number.
+/// For C and C++, replaces a list argument by its first number, since C has no simple notation for a list argument.
 pub fn simplified(language: &str, task: &Task) -> Task {
     let mut task = task.clone();
     if ["c", "cpp"].contains(&language) {
@@ -87,6 +88,7 @@ pub fn simplified(language: &str, task: &Task) -> Task {
     task
 }
 
+/// A program with the task's function; `@` in `body` is replaced by the correct result.
 pub fn program(language: &str, task: &Task, body: &str) -> String {
     let Task { name, a, b, is_list, .. } = task;
     let (right, head, end) = match (language, is_list) {

@@ -1,4 +1,5 @@
-//! Python: the forms of HumanEval, MBPP, EvalPlus, KodCode, BigCodeBench, ClassEval, LiveCodeBench and LeetCode sets.
+//! Python tests in the forms of HumanEval, MBPP, EvalPlus, KodCode, BigCodeBench, ClassEval, LiveCodeBench and LeetCode
+//! data sets.
 
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ const FORMS: [&str; 15] = [
     "conditions that raise",
 ];
 
-/// The kinds of wrong programs: a name, and the body of the function, in which `@` is the right result.
+/// Incorrect function bodies: a name, and the text, in which `@` is the correct result.
 const WRONG: [(&str, &str); 24] = [
     ("another factor", "return @ + sum(xs)"),
     ("off by one", "return @ + 1"),
@@ -72,7 +73,7 @@ fn right(task: &Task) -> String {
     format!("sum({} * v + {} for v in xs)", task.a, task.b)
 }
 
-/// A function with that body; its argument is converted to a list.
+/// A program with the task's function and that body, which finds the argument as the list `xs`.
 pub fn function(task: &Task, body: &str) -> String {
     let list = if task.is_list { "xs = list(arg)" } else { "xs = [arg]" };
     format!("{BEFORE}def {}(arg):\n    {list}\n    {}\n", task.name, body.replace('@', &right(task)))
@@ -84,7 +85,7 @@ fn class(task: &Task, body: &str) -> String {
     format!("{BEFORE}class Solution:\n    def {}(self, arg):\n        {list}\n        {body}\n", task.name)
 }
 
-/// The right program of a form and two wrong ones.
+/// Records of one form of test: with the correct program and two incorrect ones.
 pub fn records(task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
     let form = FORMS[turn % FORMS.len()];
     let mut bodies = vec![(None, "return @")];
@@ -92,7 +93,7 @@ pub fn records(task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
         let (name, body) = WRONG[random.below(WRONG.len())];
         bodies.push((Some(name), body));
     }
-    // The output of a whole program is its answer, and a reference has few ways to fail.
+    // Here a whole program writes its result to standard output, so function bodies do not fit.
     if form == "LiveCodeBench stdin" {
         return stdin(task, form, random);
     }
@@ -176,7 +177,7 @@ fn record(form: &str, task: &Task, body: &str) -> Value {
     }
 }
 
-/// Whole programs, whose output is compared.
+/// Records of whole programs whose standard output is compared.
 fn stdin(task: &Task, form: &'static str, random: &mut Random) -> Vec<Made> {
     const WRONG: [(&str, &str); 10] = [
         ("off by one", "print(@ + 1)"),

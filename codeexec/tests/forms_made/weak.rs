@@ -1,13 +1,13 @@
-//! Tests of weak forms: those that swallow their own failure, which the right program passes and no wrong one; and those
-//! that judge nothing, which no program passes, since they would pass every one.
+//! Weak tests. Some swallow their own failure: the correct program passes them, and no incorrect program may. Others
+//! judge nothing, so they would accept every program: none may pass them.
 //!
-//! In a text, `N` is the function, `I` and `O` an argument and its answer, `J` and `P` another pair.
+//! In a test's text, `N` is the function's name, `I` and `O` are an argument and its result, `J` and `P` another pair.
 
 use serde_json::json;
 
 use super::{Made, Random, Task, others, python};
 
-/// Tests that a right program passes.
+/// Tests that swallow their own failure, by language. A correct program passes them.
 const SWALLOWING: &[(&str, &[&str])] = &[
     (
         "python",
@@ -85,7 +85,7 @@ const SWALLOWING: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Tests that judge nothing.
+/// Tests that judge nothing, by language. No program passes them.
 const IDLE: &[(&str, &[&str])] = &[
     (
         "python",
@@ -200,7 +200,7 @@ const IDLE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Bodies that are wrong for every argument, by language: a name, and the text, in which `@` is the right result.
+/// Function bodies that are wrong for every argument: a name, and the text, in which `@` is the correct result.
 fn wrong(language: &str) -> &'static [(&'static str, &'static str)] {
     match language {
         "python" => &[
@@ -240,17 +240,18 @@ fn wrong(language: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// The tests of a language in a table; C++ has those of C.
 fn of<'a>(table: &'a [(&str, &'a [&'a str])], language: &str) -> &'a [&'a str] {
     let language = if language == "cpp" { "c" } else { language };
     table.iter().find(|row| row.0 == language).map_or(&[], |row| row.1)
 }
 
-/// The number of tests of weak forms of a language.
+/// The number of weak tests of a language.
 pub fn count(language: &str) -> usize {
     of(SWALLOWING, language).len() + of(IDLE, language).len()
 }
 
-/// One test of a weak form, as a text and as an entry of a list, with a right program and a wrong one.
+/// Records of one weak test, as `test` and as an entry of `tests`, with a correct and an incorrect program.
 pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
     let task = &others::simplified(language, task);
     let (swallowing, idle) = (of(SWALLOWING, language), of(IDLE, language));
@@ -286,10 +287,10 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
             "python" => python::function(task, body),
             _ => others::program(language, task, body),
         };
-        // Tests that judge nothing pass no program.
+        // With tests that judge nothing, even the correct program must not pass.
         let wrong = if form == "judges nothing" { Some(wrong.unwrap_or("right, and not judged")) } else { wrong };
         all.push(Made { form, wrong, record: json!({"code": code, "test": text}) });
-        // A whole program in C cannot be an entry.
+        // In C and C++ the test is a whole program, which cannot be an entry of `tests`.
         if !["c", "cpp"].contains(&language) {
             all.push(Made { form, wrong, record: json!({"code": code, "tests": [text]}) });
         }
@@ -297,7 +298,7 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
     all
 }
 
-/// The words of a text, and what is between them.
+/// Splits a text into words and the text between them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = text;
