@@ -117,7 +117,7 @@ impl Dtype {
 /// A device: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The processor
+    /// The CPU
     Cpu,
     /// The GPU with this index among those visible to the process; `None` means the first
     Cuda(Option<u32>),
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-/// The GPUs of this process, and the libraries needed for them.
+/// The GPUs that this process sees, and whether the libraries for them can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpus {
     /// Result of loading libtorch's CUDA kernels.
@@ -205,7 +205,7 @@ impl Gpus {
     }
 }
 
-/// The device for `--device`. Without the flag it is the first GPU if there is one, otherwise the processor.
+/// The device for `--device`. Without the flag, it is the first GPU if there is one, otherwise the CPU.
 ///
 /// # Errors
 /// When the requested GPU cannot be used; the message states why and what to do.
@@ -229,7 +229,7 @@ pub fn choose(asked: Option<Place>, gpus: &Gpus) -> anyhow::Result<Device> {
     }
 }
 
-/// Whether the value of an environment variable leaves something on.
+/// Parses an environment variable with the values `on` and `off`. Unset and empty mean `on`.
 fn is_on(variable: &str, value: Option<&str>) -> anyhow::Result<bool> {
     match value {
         None | Some("" | "on") => Ok(true),
@@ -238,23 +238,23 @@ fn is_on(variable: &str, value: Option<&str>) -> anyhow::Result<bool> {
     }
 }
 
-/// The same of this process's environment.
+/// [`is_on`] with the variable's value in this process's environment.
 fn is_on_here(variable: &str) -> anyhow::Result<bool> {
     is_on(variable, std::env::var(variable).ok().as_deref())
 }
 
 impl Compute {
-    /// What a command's model is computed by on a GPU ([`crate::Llama::set_gpu_kernels`]): own kernels, or libtorch's operators
-    /// with `HERD_GPU_KERNELS=off`. Commands pass it on; nothing beneath them reads the environment.
+    /// GPU kernels for a command's model ([`crate::Llama::set_gpu_kernels`]): herd's own, or libtorch's operators with
+    /// `HERD_GPU_KERNELS=off`. Only commands read the variable; libraries get the value as an argument.
     ///
     /// # Errors
-    /// When the variable has another value than on and off.
+    /// When the variable is neither `on` nor `off`.
     pub fn gpu_kernels(&self) -> anyhow::Result<GpuKernels> {
         Ok(if is_on_here("HERD_GPU_KERNELS")? { GpuKernels::Own } else { GpuKernels::Libtorch })
     }
 
-    /// How a command's engine repeats decoding steps on a GPU ([`crate::EngineOptions::graphs`]): as CUDA graphs, or one kernel
-    /// at a time with `HERD_GPU_GRAPHS=off`.
+    /// How a command's engine runs decode steps on a GPU ([`crate::EngineOptions::graphs`]): as CUDA graphs, or one kernel
+    /// launch at a time with `HERD_GPU_GRAPHS=off`.
     ///
     /// # Errors
     /// As [`Compute::gpu_kernels`].
@@ -262,7 +262,7 @@ impl Compute {
         Ok(if is_on_here("HERD_GPU_GRAPHS")? { Graphs::On } else { Graphs::Off })
     }
 
-    /// Determines device and type, and sets the number of threads.
+    /// Chooses the device and the data type, and sets libtorch's number of threads. Prints automatic choices to stderr.
     ///
     /// # Errors
     /// When the requested GPU cannot be used, or `--threads` is 0.
@@ -275,7 +275,7 @@ impl Compute {
             Some(Count::Auto) => eprintln!("{}", threads::choose()?),
             None => {}
         }
-        // The processor always exists, so libtorch need not look for a GPU.
+        // With `--device cpu`, libtorch need not look for a GPU.
         let device = if self.device == Some(Place::Cpu) {
             Device::Cpu
         } else {
@@ -295,7 +295,7 @@ impl Compute {
     }
 }
 
-/// Whether this processor multiplies bfloat16 matrices faster than float32.
+/// Whether this CPU multiplies bfloat16 matrices faster than float32 matrices: it has AVX512-BF16.
 #[must_use]
 pub fn has_fast_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -308,7 +308,7 @@ pub fn has_fast_bf16() -> bool {
     }
 }
 
-/// Name of the type as in `--dtype`.
+/// Name of a data type, as in `--dtype`.
 #[must_use]
 pub fn name(kind: Kind) -> &'static str {
     match kind {

@@ -1,9 +1,10 @@
-//! Batched generation with continuous batching over a paged cache. Sequences share steps and finish one by one. A waiting
-//! sequence takes the slot of a finished one at once. Common prefixes are computed once.
+//! Generation with continuous batching over a paged KV cache. Sequences share steps and finish one by one. A waiting sequence
+//! takes the slot of a finished one in the next step.
 //!
-//! A sequence is admitted only when its maximal length fits into the cache, so no sequence is ever preempted. The values of a
-//! sequence do not depend on the other sequences of the batch (see [`crate::Kernels`] for how), and each sequence has its own
-//! random number generator. So a sequence has the same bits alone and in any batch.
+//! A sequence is admitted only when pages for its maximal length are free, so no sequence is ever preempted. Each sequence has
+//! its own random number generator. With packed CPU kernels, a common prefix is computed once, and a sequence has the same bits
+//! alone and in any batch. With libtorch's operators ([`crate::Kernels`]) only equal prompts are computed once. The bits then
+//! depend on the number of slots, and on a GPU also on the batch.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -27,14 +28,14 @@ const PROMPTS_KEPT: usize = 8;
 /// Options of an engine.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Maximal number of sequences that are decoded together; at least 1.
+    /// Maximal number of sequences that are decoded together; 0 counts as 1.
     pub slots: usize,
-    /// Capacity of the cache in tokens. By default `slots` whole contexts, limited to half of the free memory (four fifths on a
-    /// GPU).
+    /// Capacity of the KV cache in tokens. By default `slots` whole contexts, limited to half of the free memory (four fifths on
+    /// a GPU).
     pub cache_tokens: Option<usize>,
     /// Compute backend.
     pub kernels: Kernels,
-    /// How decoding steps are repeated on a GPU.
+    /// How decode steps run on a GPU: as CUDA graphs, or kernel by kernel.
     pub graphs: Graphs,
 }
 
@@ -44,7 +45,7 @@ struct Active {
     request: Request,
     sampler: Sampler,
     processor: Option<Box<dyn LogitsProcessor>>,
-    /// Its pages, enough for its maximal length.
+    /// Cache pages, enough for the maximal length of the sequence.
     pages: Vec<u32>,
     /// The prompt and the generated tokens. Once the prompt is computed, all but the last token are in the cache.
     tokens: Vec<i64>,
@@ -59,15 +60,15 @@ impl Active {
     }
 }
 
-/// A prompt kept for later requests with the same prompt: its pages (shared, except that a last page that is not full is a
-/// copy) and the logits after it.
+/// A computed prompt, kept for later requests with the same prompt: its pages and the logits of its last token. Full pages are
+/// shared; a partly filled last page is a copy.
 struct KeptPrompt {
     tokens: Vec<i64>,
     pages: Vec<u32>,
     logits: Row,
 }
 
-/// A slot whose whole prompt was found in the cache, with the logits after the prompt.
+/// A slot whose whole prompt was found in the cache, with the logits of the prompt's last token.
 type KeptLogits = (usize, Row);
 
 /// Counters of an engine since its creation.
@@ -90,7 +91,8 @@ struct Waiting {
     processor: Option<Box<dyn LogitsProcessor>>,
 }
 
-/// Generates sequences with a model. The engine uses the weights as they are when it is created.
+/// Generates sequences with a model. The weights must not change while the engine exists: packed kernels have a copy of them,
+/// libtorch's operators share them, and cached keys and values belong to the old weights.
 pub struct Engine {
     context: usize,
     pub(crate) vocab: i64,
@@ -102,7 +104,7 @@ pub struct Engine {
     kept: VecDeque<KeptPrompt>,
     next_id: RequestId,
     counts: EngineCounts,
-    /// The logits of the last step; the host's buffer is reused.
+    /// The logits of the last step. Kept between steps to reuse the host buffer.
     logits: Logits,
 }
 
@@ -157,7 +159,7 @@ impl Engine {
         self.pool.len() * PAGE
     }
 
-    /// A sentence if the cache holds fewer whole contexts than there are slots, so that long sequences wait for each other.
+    /// A warning if the cache holds fewer whole contexts than there are slots. Long sequences then wait for each other.
     #[must_use]
     pub fn crowding(&self) -> Option<String> {
         let (slots, whole) = (self.slots.len(), self.pool.len() / self.context.div_ceil(PAGE));
@@ -170,7 +172,7 @@ impl Engine {
         })
     }
 
-    /// Number of cache tokens that no sequence occupies.
+    /// Capacity, in tokens, of the pages without users. Running sequences and kept prompts are users.
     pub fn free_cache_tokens(&self) -> usize {
         self.pool.available() * PAGE
     }
@@ -265,9 +267,9 @@ impl Engine {
 
     /// Generates all requests. Calls `on_token(request, choice)` for every chosen token, in order within a request; the return
     /// value decides whether the sequence continues. A sequence that reaches `max_new_tokens` or the end of the context ends
-    /// there.
+    /// there. All requests are checked before the first token.
     ///
-    /// All requests are checked before the first token.
+    /// The engine must be idle: other requests would be reported under wrong indices.
     ///
     /// # Errors
     /// See [`GenerateError`].
@@ -347,8 +349,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Assigns idle slots, and the pages that they may need, to waiting requests, first come first served. Returns the slots
-    /// whose whole prompt was found in the cache, with the logits after it.
+    /// Assigns idle slots, and pages for the maximal length, to waiting requests in order of arrival. Returns the slots whose
+    /// whole prompt was found in the cache, with the logits of its last token.
     fn admit(&mut self) -> Result<Vec<KeptLogits>, GenerateError> {
         let mut ready = Vec::new();
         while let (Some(slot), Some(Waiting { request, .. })) =
@@ -375,7 +377,7 @@ impl Engine {
                 self.pool.release(&shared);
                 match kept {
                     Some(kept) if self.slots.iter().all(Option::is_none) => {
-                        // Only the kept prompt blocks the request: the missing page is its last one.
+                        // Only the pages of the kept prompt block the request. It is admitted without them.
                         self.pool.release(&kept.pages);
                         continue;
                     }
@@ -404,7 +406,7 @@ impl Engine {
         Ok(ready)
     }
 
-    /// Whether a running sequence is about to compute a prefix that this prompt could then share.
+    /// Whether a running sequence still computes a prefix that this prompt could share once it is computed.
     fn is_under_way(&self, prompt: &[i64], found_pages: usize) -> bool {
         self.slots.iter().flatten().filter(|active| active.is_prefilling()).any(|active| {
             let other = &active.request.prompt;
@@ -423,13 +425,14 @@ impl Engine {
         (0..count).map(|_| self.pool.take()).collect()
     }
 
-    /// Computes the next tokens of all slots. Returns the slots that now choose a token; their logits are in `self.logits`.
+    /// Runs the model on the next tokens of all slots. Returns the slots that now choose a token; their logits are in
+    /// `self.logits`.
     fn compute(&mut self) -> Result<Vec<usize>, GenerateError> {
         let mut room = if self.backend.is_invariant() { Backend::PROMPT_ROWS } else { usize::MAX };
         let mut parts = Vec::new();
         for (slot, active) in self.slots.iter().enumerate() {
             let Some(active) = active else { continue };
-            // A prompt that was found completely chooses from the kept logits first.
+            // 0 for a prompt that was found in the cache: its first token is chosen from the kept logits.
             let rest = active.tokens.len() - active.cached;
             let rows = if active.is_prefilling() { rest.min(room) } else { rest };
             if active.is_prefilling() {
@@ -498,8 +501,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Chooses a token for each slot in `kept`, whose logits were kept, and in `computed`, whose logits are the rows of
-    /// `logits`.
+    /// Chooses a token for each slot. `kept` holds slots with the logits of a kept prompt. The logits of the slots in `computed`
+    /// are the rows of `logits`.
     fn choose_on_host(
         &mut self,
         kept: &[KeptLogits],
@@ -518,7 +521,7 @@ impl Engine {
         self.choose(rows)
     }
 
-    /// Chooses a token for each slot from its logits, in the order of the slots, on all threads.
+    /// Chooses a token for each slot from its logits, on all threads. `rows` are in ascending order of slots.
     fn choose(&mut self, rows: Vec<(usize, &mut [f32])>) -> Vec<(usize, Result<Choice, GenerateError>)> {
         struct Job<'a> {
             slot: usize,
@@ -558,7 +561,7 @@ impl Engine {
         done.collect()
     }
 
-    /// Removes all requests and everything that was kept.
+    /// Removes all requests and all kept prompts.
     fn reset(&mut self) {
         self.waiting.clear();
         (0..self.slots.len()).for_each(|slot| self.finish(slot));
@@ -567,7 +570,7 @@ impl Engine {
         }
     }
 
-    /// Removes a sequence from its slot. Its pages can be found by later requests.
+    /// Removes a sequence from its slot. With packed kernels, later requests can still find its pages.
     fn finish(&mut self, slot: usize) {
         let Some(active) = self.slots[slot].take() else { return };
         if self.backend.is_invariant() {

@@ -1,6 +1,6 @@
-//! Decoding with own kernels of a GPU as one function of tensors that stay where they are, so that a step can be recorded once
-//! and repeated (CUDA graphs). There is one set of tensors for each bucket: numbers of rows and of keys, rounded up to powers of
-//! two.
+//! Decode steps on a GPU with herd's own kernels. A step reads and writes tensors at fixed addresses, so it can be recorded once
+//! (as a CUDA graph) and replayed. Each bucket has its own tensors. A bucket is a number of rows and a number of keys, both
+//! rounded up to powers of two.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,30 +13,31 @@ use crate::kv_cache::{InPlace, PagedCache};
 use crate::model::Llama;
 use crate::pass::Pass;
 
-/// Keys of the smallest bucket: those of one part of the kernel of attention.
+/// Keys of the smallest bucket: the size of one split of the attention kernel.
 const FEWEST_KEYS: usize = 256;
 
-/// How the engine repeats decoding steps on a GPU.
+/// How the engine runs decode steps on a GPU.
 #[derive(Debug, Clone, Default)]
 pub enum Graphs {
-    /// As CUDA graphs. Where a step cannot be recorded, its kernels are launched one by one, and one line says why.
+    /// As CUDA graphs. If a step cannot be recorded, one line on stderr says why, and kernels are launched one by one from then
+    /// on.
     #[default]
     On,
-    /// One kernel at a time.
+    /// Launches the kernels of each step one by one.
     Off,
-    /// By this recorder.
+    /// With this recorder in place of CUDA graphs.
     By(Arc<dyn Recorder>),
 }
 
-/// A step of a bucket: the model, the cache, and the tensors that it reads and writes.
+/// The decode step of a bucket: the model, the cache, and the tensors that the step reads and writes.
 struct Fixed {
     model: Llama,
     cache: PagedCache,
-    /// `[4, rows]` int64: token, position, place in the flattened pages, number of keys.
+    /// `[4, rows]` int64: token id, position, index in the flattened pages, number of keys.
     numbers: Tensor,
-    /// `[rows, pages]` int32
+    /// Page table, `[rows, pages]` int32.
     table: Tensor,
-    /// `[rows, vocab]`, written
+    /// Output, `[rows, vocab]`. Buckets with the same number of rows share it.
     logits: Tensor,
 }
 
@@ -62,20 +63,20 @@ impl Fixed {
 
 struct Bucket {
     step: Fixed,
-    /// What [`Fixed::table`] holds.
+    /// Host copy of [`Fixed::table`], to skip copies of an unchanged table.
     pages: Vec<i32>,
-    /// Whether the step was computed before: only then is it worth recording.
+    /// Whether the step has run before. It is recorded before its second run.
     used: bool,
     recorded: Option<Box<dyn Recorded>>,
 }
 
-/// The steps of an engine.
+/// The decode steps of an engine, one per bucket.
 pub(crate) struct FixedSteps {
     recorder: Option<Arc<dyn Recorder>>,
     slots: usize,
-    /// By rows and keys.
+    /// By (rows, keys).
     buckets: BTreeMap<(usize, usize), Bucket>,
-    /// The logits of each number of rows.
+    /// [`Fixed::logits`] by the number of rows.
     logits: BTreeMap<usize, Tensor>,
 }
 
@@ -90,12 +91,12 @@ impl FixedSteps {
         Self { recorder, slots, buckets: BTreeMap::new(), logits: BTreeMap::new() }
     }
 
-    /// Forgets all steps. Called before the cache moves: they know its addresses, and keep its memory.
+    /// Drops all steps. Call it before the cache moves: the steps hold its old addresses and keep its memory alive.
     pub fn forget(&mut self) {
         self.buckets.clear();
     }
 
-    /// Computes the next token of each sequence: its logits, `[sequences, vocab]`, which are overwritten by the next step.
+    /// Runs the model on one more token of each sequence. Returns the logits `[sequences, vocab]`; the next step overwrites them.
     pub fn compute(&mut self, model: &Llama, cache: &PagedCache, batch: &[&Segment]) -> Result<Tensor, OpError> {
         let key = bucket(batch, self.slots);
         let mut bucket = match self.buckets.remove(&key) {
@@ -146,7 +147,8 @@ impl FixedSteps {
     }
 }
 
-/// The bucket of a batch: rows, at most `slots` if the batch is no larger, and keys of the longest sequence.
+/// The bucket (rows, keys) of a batch: the number of sequences and the keys of the longest one, rounded up to powers of two. Rows
+/// are at most `slots` (or the batch, if it is larger), keys at least [`FEWEST_KEYS`].
 fn bucket(batch: &[&Segment], slots: usize) -> (usize, usize) {
     let keys = batch.iter().map(|segment| segment.start + 1).max().unwrap_or(1);
     let rows = batch.len().next_power_of_two().min(slots.max(batch.len()));
@@ -154,7 +156,7 @@ fn bucket(batch: &[&Segment], slots: usize) -> (usize, usize) {
 }
 
 impl Bucket {
-    /// Copies a batch into the step's tensors. The table is copied only where sequences came or went.
+    /// Copies a batch into the step's tensors. The page table is copied only if it changed.
     fn fill(&mut self, cache: &PagedCache, batch: &[&Segment], (rows, keys): (usize, usize)) -> Result<(), OpError> {
         let idle = Segment { ids: &[0], start: 0, pages: &[], logits: 0 };
         let all = || batch.iter().copied().chain(std::iter::repeat(&idle)).take(rows);

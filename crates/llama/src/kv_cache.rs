@@ -1,4 +1,4 @@
-//! Paged cache of keys and values for libtorch's operators.
+//! Paged KV cache for libtorch's operators.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Segment;
@@ -17,9 +17,9 @@ const BLOCK_PAGES: usize = 64 / PAGE;
 pub struct PagedCache {
     keys: Vec<Tensor>,
     values: Vec<Tensor>,
-    /// Maximal number of pages; one more page after them is for rows without a sequence.
+    /// Maximal number of pages, without the page of idle rows.
     pages: usize,
-    /// Number of allocated pages.
+    /// Number of allocated pages, without the page of idle rows, which follows them.
     capacity: usize,
 }
 
@@ -31,18 +31,18 @@ impl PagedCache {
         Self { keys: empty(), values: empty(), pages, capacity: 0 }
     }
 
-    /// Whether [`PagedCache::reserve`] of so many pages moves the cache to other addresses.
+    /// Whether [`PagedCache::reserve`] with this number of pages moves the cache to other addresses.
     pub fn moves(&self, pages: usize) -> bool {
         pages > self.capacity
     }
 
-    /// A second handle on the same memory, until it moves.
+    /// A second handle on the same memory, until one of the two moves.
     pub fn shallow_clone(&self) -> Self {
         let all = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
         Self { keys: all(&self.keys), values: all(&self.values), pages: self.pages, capacity: self.capacity }
     }
 
-    /// Allocates the pages below `pages`. The capacity is doubled, so that copies are rare. The page of idle rows is the last.
+    /// Allocates the pages below `pages`. The capacity at least doubles, so that copies are rare. The last page is for idle rows.
     pub fn reserve(&mut self, pages: usize) -> Result<(), OpError> {
         if pages <= self.capacity {
             return Ok(());
@@ -78,12 +78,12 @@ impl PagedCache {
         self.keys.get(layer).zip(self.values.get(layer))
     }
 
-    /// The page of rows without a sequence, the last one.
+    /// The page of idle rows (rows without a sequence): the last page.
     pub fn idle_page(&self) -> u32 {
         self.capacity as u32
     }
 
-    /// The index of a token in the flattened pages: that of a sequence with these pages, or of an idle row without any.
+    /// The index of a token in the flattened pages, for a sequence with these pages. Without pages, the row is idle.
     pub fn place(&self, pages: &[u32], token: usize) -> i64 {
         match pages.get(token / PAGE) {
             Some(&page) => i64::from(page) * PAGE as i64 + (token % PAGE) as i64,
@@ -126,7 +126,7 @@ impl Attend for Prefill<'_> {
     }
 }
 
-/// Attention of several whole prompts, one after another in one row, by one call a layer; stores their keys and values.
+/// Attention of several whole prompts, one after another in one row, with one call per layer; stores their keys and values.
 pub struct PrefillTogether<'a> {
     cache: &'a PagedCache,
     places: Tensor,
@@ -156,7 +156,7 @@ impl Attend for PrefillTogether<'_> {
     }
 }
 
-/// Attention of one new token in every row, at the position after the cached tokens of its sequence.
+/// Attention of one new token in every row. The token follows the cached tokens of its sequence.
 pub struct Decode<'a> {
     cache: &'a PagedCache,
     lengths: Vec<i64>,
@@ -234,11 +234,11 @@ impl Decode<'_> {
     }
 }
 
-/// [`Decode`] with own kernels, which read keys and values in their pages: without a copy of them and without masks. The values
-/// of a row do not depend on the other rows.
+/// [`Decode`] with herd's own GPU kernels. They read keys and values in their pages: no gathered copy, no masks. The attention of
+/// a row does not depend on the other rows.
 pub struct InPlace<'a> {
     cache: &'a PagedCache,
-    /// As [`Decode`]'s.
+    /// Index of each row's new token in the flattened pages.
     rows: Tensor,
     pages: PageTable,
 }

@@ -7,9 +7,9 @@ use tch::Tensor;
 /// The logits of a step, `[rows, vocab]`.
 #[derive(Default)]
 pub(crate) struct Logits {
-    /// Where and as the model computed them, if kernels there choose the tokens.
+    /// On the model's device and in its type, if kernels on that device choose the tokens.
     pub device: Option<Tensor>,
-    /// Otherwise, float32 in the host's memory, which is used again from step to step.
+    /// Otherwise: float32 in host memory. The buffer is reused from step to step.
     host: Vec<f32>,
 }
 
@@ -26,7 +26,7 @@ impl From<Tensor> for Logits {
 }
 
 impl Logits {
-    /// The list for logits in the host's memory.
+    /// The host buffer. Drops logits on the device.
     pub fn host(&mut self) -> &mut Vec<f32> {
         self.device = None;
         &mut self.host
@@ -48,14 +48,14 @@ impl Logits {
 
 /// The logits of one token, `[vocab]`, or `[1, vocab]` as a tensor.
 pub(crate) enum Row {
-    /// float32 in the host's memory.
+    /// float32 in host memory.
     Host(Arc<Vec<f32>>),
-    /// As [`Logits::device`].
+    /// On the model's device and in its type.
     Device(Tensor),
 }
 
 impl Clone for Row {
-    /// Another name of the same numbers.
+    /// Shares the memory of the values.
     fn clone(&self) -> Self {
         match self {
             Self::Host(row) => Self::Host(row.clone()),

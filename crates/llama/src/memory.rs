@@ -1,4 +1,4 @@
-//! Memory limit of the cache of keys and values.
+//! Memory limit of the KV cache.
 
 use tch::{Device, Kind};
 
@@ -7,13 +7,13 @@ use crate::config::LlamaConfig;
 /// Assumed limit in bytes if the system does not report the free memory.
 const OTHERWISE: u64 = 4 << 30;
 
-/// Bytes of keys and values of one token in all layers.
+/// Bytes of the keys and values of one token, over all layers.
 pub(crate) fn token_bytes(config: &LlamaConfig, kind: Kind) -> u64 {
     let numbers = 2 * config.num_hidden_layers as u64 * (config.num_key_value_heads * config.head_dim) as u64;
     numbers * kind.elt_size_in_bytes() as u64
 }
 
-/// Maximal bytes of a cache: half of the memory that is free now, or four fifths of a GPU's free memory.
+/// Maximal size of a KV cache in bytes: half of the host memory that is free now, or four fifths of a GPU's free memory.
 pub(crate) fn for_cache(device: Device) -> u64 {
     if let Device::Cuda(index) = device {
         let free = torch_ext::gpu_memory_free(i32::try_from(index).unwrap_or(0));

@@ -1,5 +1,5 @@
-//! Allocation of cache pages. A page holds [`PAGE`] tokens. Sequences with a common prefix share pages. A page with known
-//! tokens can still be found after its last user has finished, until its memory is needed.
+//! Allocation of KV cache pages. A page holds [`PAGE`] tokens. Sequences with a common prefix share pages, which are found in a
+//! prefix tree. A page in the tree stays there after its last user has finished, until its memory is needed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,19 +12,22 @@ type NodeId = u64;
 /// Position of a page in the tree: its parent node and its tokens.
 type Key = (NodeId, Box<[i64]>);
 
-/// The users and the tokens of every page.
+/// Reference counts of all pages, and the prefix tree of full pages.
 pub struct PagePool {
+    /// Number of users (sequences and kept prompts) of each page.
     users: Vec<u32>,
-    /// Pages without users and without known tokens.
+    /// Pages without users that are not in the tree.
     free: Vec<u32>,
     /// Full pages by their parent node and their tokens. Whole tokens are compared instead of digests, because a collision
     /// would give a wrong answer.
     tree: HashMap<Key, (NodeId, u32)>,
-    /// The key of each page that is in the tree.
+    /// The key of each page; `None` if the page is not in the tree.
     keys: Vec<Option<Key>>,
-    /// Pages in the tree without users; the next one to evict is first.
+    /// Pages in the tree without users, by the time since which they are idle. The first one is evicted next.
     idle: BTreeMap<u64, u32>,
+    /// Time of `clock` at which each page became idle.
     idle_since: Vec<u64>,
+    /// Counts the events in which a page becomes idle.
     clock: u64,
     last_node: NodeId,
 }
@@ -95,7 +98,7 @@ impl PagePool {
         }
     }
 
-    /// The pages of the longest known prefix of `tokens`, in whole pages.
+    /// The pages of the longest prefix of `tokens` in the tree, in whole pages.
     pub fn find(&self, tokens: &[i64]) -> Vec<u32> {
         let mut node = 0;
         let known = tokens.chunks_exact(PAGE).map_while(|chunk| {
@@ -106,7 +109,7 @@ impl PagePool {
         known.collect()
     }
 
-    /// Adds the full pages of a sequence to the tree. If the same tokens are already known, the first page stays.
+    /// Adds the full pages of a sequence to the tree. If the tree already has a page for the same prefix, that page stays.
     pub fn remember(&mut self, tokens: &[i64], pages: &[u32]) {
         let mut node = 0;
         for (chunk, &page) in tokens.chunks_exact(PAGE).zip(pages) {

@@ -1,4 +1,4 @@
-//! Scores a given text with an engine: log-probabilities of its tokens, and its embedding.
+//! Log-probabilities and embeddings of given texts, computed by an engine.
 
 use crate::backend::Rows;
 use crate::engine::Engine;
@@ -6,7 +6,7 @@ use crate::pages::PAGE;
 use crate::request::GenerateError;
 use crate::sampling::{Report, all_finite};
 
-/// Maximal number of values in a piece of rows: 32 MiB in float32.
+/// Maximal number of output values that exist at a time: 32 MiB in float32.
 const PIECE_NUMBERS: usize = 8 << 20;
 
 /// Score of a token of a given text.
@@ -23,7 +23,7 @@ pub struct TokenScore {
 impl Engine {
     /// The log-probability of every token of a text given the tokens before it, and the `top` most likely tokens at each
     /// position. Running sequences wait meanwhile. Returns `None` if they leave no room in the cache; call it again after a
-    /// step. Later requests can find the computed prefix in the cache.
+    /// step. With packed kernels, later requests can find the computed prefix in the cache.
     ///
     /// # Errors
     /// When the text is empty, has ids outside the vocabulary, or is longer than the context or the whole cache; when libtorch
@@ -66,7 +66,7 @@ impl Engine {
         Ok(computed.then_some(mean))
     }
 
-    /// Computes all rows of a text; returns whether there was room.
+    /// Passes `each` the logits or hidden states of all tokens of a text. Returns false if the cache has no room for the text.
     fn rows(
         &mut self,
         ids: &[i64],

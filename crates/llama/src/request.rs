@@ -23,7 +23,7 @@ pub struct Request {
 /// What to do after a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Generate another token, if the maximum allows.
+    /// Generate another token, unless the sequence has reached its maximal length.
     Continue,
     /// This sequence is complete.
     Stop,
@@ -74,7 +74,7 @@ pub enum GenerateError {
     NotFinite {
         /// Index of the request, from 0.
         index: usize,
-        /// Number of tokens before.
+        /// Number of prompt and generated tokens before the fault.
         tokens: i64,
     },
     /// libtorch failed, most likely because of too little memory.
@@ -83,7 +83,7 @@ pub enum GenerateError {
 }
 
 impl GenerateError {
-    /// The same error for request `index`.
+    /// Sets the request index of [`Self::NotFinite`]. Other errors are unchanged.
     pub(crate) fn at(self, at: usize) -> Self {
         match self {
             Self::NotFinite { tokens, .. } => Self::NotFinite { index: at, tokens },

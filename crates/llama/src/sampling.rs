@@ -15,9 +15,9 @@ pub struct SamplingParams {
     pub temperature: f64,
     /// Keeps this many of the most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keeps the most likely tokens whose probabilities add up to this; 1 keeps all.
+    /// Keeps the fewest most likely tokens whose probabilities add up to at least this; 1 keeps all.
     pub top_p: f64,
-    /// Drops tokens less likely than this times the most likely one; 0 keeps all.
+    /// Drops tokens whose probability is below this times that of the most likely token; 0 keeps all.
     pub min_p: f64,
     /// Divides positive logits of tokens already seen (including the prompt) by this and multiplies negative ones; 1 has no
     /// effect (Keskar et al. 2019, section 4.1).
@@ -71,13 +71,13 @@ pub trait LogitsProcessor: Send {
     /// Changes `logits` (`[vocab]`) of the next token; negative infinity forbids a token.
     ///
     /// # Errors
-    /// A sentence, with which the sequence ends.
+    /// A sentence; the sequence ends with it as its error.
     fn process(&mut self, logits: &mut [f32]) -> Result<(), String>;
 
     /// Called with the token that was chosen.
     ///
     /// # Errors
-    /// A sentence, with which the sequence ends.
+    /// A sentence; the sequence ends with it as its error.
     fn accept(&mut self, id: i64) -> Result<(), String>;
 }
 
@@ -85,6 +85,7 @@ pub trait LogitsProcessor: Send {
 pub struct Sampler {
     params: SamplingParams,
     rng: ChaCha8Rng,
+    /// Whether each token of the vocabulary occurred; empty without a repetition penalty.
     seen: Vec<bool>,
 }
 
@@ -132,8 +133,8 @@ impl Sampler {
         Ok(choice)
     }
 
-    /// What the next choice needs where logits are on a GPU: the parameters and the next random number, which is the one that
-    /// [`Sampler::choose`] would use. `None`, and nothing is drawn, with a repetition penalty, which needs the processor.
+    /// The input of the next choice on a GPU: the parameters, and the random number that [`Sampler::choose`] would use. With a
+    /// repetition penalty, which needs the CPU sampler, draws no number and returns `None`.
     pub(crate) fn drawing(&mut self) -> Option<Drawing> {
         let SamplingParams { temperature, top_k, top_p, min_p, repetition_penalty } = self.params;
         (repetition_penalty == 1.0).then(|| {
@@ -142,7 +143,7 @@ impl Sampler {
         })
     }
 
-    /// Chooses from `logits`; reports from `raw` if it is given.
+    /// Chooses from `logits`. The reported log-probability comes from `raw` if given: the logits before penalties and processors.
     fn take(&mut self, logits: &[f32], raw: Option<&[f32]>, report: Report) -> Choice {
         let id = if self.params.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
         if let Some(seen) = self.seen.get_mut(id) {
@@ -179,7 +180,7 @@ impl Sampler {
     }
 }
 
-/// The reported values of a token and its alternatives, from the model's own logits.
+/// Log-probabilities to report, from the model's logits before penalties and processors.
 pub(crate) struct Report {
     /// `logsumexp` of the logits.
     pub log_sum: f32,

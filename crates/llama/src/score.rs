@@ -61,7 +61,7 @@ fn check(model: &Llama, index: usize, (prompt, continuation): &(Vec<i64>, Vec<i6
 
 fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>>, OpError> {
     let device = model.device();
-    // The output of a continuation's last token predicts no requested token.
+    // The last token of a continuation is left out of the input: its output predicts no requested token.
     let mut ids = Vec::new();
     let (mut places, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     for (prompt, continuation) in row {

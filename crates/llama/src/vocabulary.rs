@@ -6,7 +6,7 @@ const LANES: usize = 16;
 /// Number of tokens whose weights are summed together. Drawing a token examines only one such block.
 const BLOCK: usize = 512;
 
-/// The maximum of finite values.
+/// The maximum; negative infinity if all logits are negative infinity.
 pub(crate) fn highest(logits: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = logits.chunks_exact(LANES);
@@ -64,7 +64,7 @@ pub(crate) struct Weights<'a> {
 
 impl<'a> Weights<'a> {
     pub fn new(logits: &'a [f32], highest: f32, temperature: f64) -> Self {
-        // Limited to a finite value, so that the most likely token's zero stays zero.
+        // Limited to a finite value: 0 (the most likely token's difference) times infinity would be NaN.
         let factor = (1.0 / temperature).min(1e30) as f32;
         let blocks: Vec<f64> = logits.chunks(BLOCK).map(|block| block_sum(block, highest, factor)).collect();
         let total = blocks.iter().sum();

@@ -1,5 +1,5 @@
-//! The choice of tokens where the logits are, on a GPU. Requests that need more than temperature, top-k, top-p and min-p
-//! (constraints, a repetition penalty, alternatives) take the processor's sampler; only their logits are copied.
+//! Sampling on the GPU that holds the logits. Requests that need more than temperature, top-k, top-p and min-p (a logits
+//! processor, a repetition penalty, top log-probabilities) use the CPU sampler; only their logits are copied to the host.
 
 use tch::Tensor;
 use torch_ext::{OpError, catch, sample_tokens};
@@ -10,12 +10,12 @@ use crate::request::GenerateError;
 use crate::sampling::Choice;
 use crate::score::to_floats;
 
-/// Choices by slot, ascending.
+/// Slots and their choices, in ascending order of slots.
 type Chosen = Vec<(usize, Result<Choice, GenerateError>)>;
 
 impl Engine {
-    /// Chooses a token for each slot in `kept`, whose logits were kept, and in `computed`, whose logits are the rows of
-    /// `logits`.
+    /// Chooses a token for each slot. `kept` holds slots with the logits of a kept prompt. The logits of the slots in `computed`
+    /// are the rows of `logits`.
     pub(super) fn choose_on_device(
         &mut self,
         kept: &[KeptLogits],
@@ -23,7 +23,8 @@ impl Engine {
         logits: &Logits,
     ) -> Result<Chosen, GenerateError> {
         let failed = |error: OpError| GenerateError::Engine(error.to_string());
-        // The rows below are counted by slot: one that is elsewhere would give a sequence the token of another.
+        // Row `i` below belongs to `slots[i]`. A row in other memory would be left out, and later slots would get the tokens of
+        // other sequences.
         let elsewhere = kept.iter().any(|(_, row)| matches!(row, Row::Host(_)));
         if elsewhere || (logits.device.is_none() && !computed.is_empty()) {
             return Err(GenerateError::Engine("the logits of a step lie in two memories".to_owned()));
@@ -77,7 +78,7 @@ impl Engine {
     }
 }
 
-/// The kept and the computed rows, `[rows, vocab]`.
+/// The rows of `kept` on the device, followed by those of `logits`: `[rows, vocab]`.
 fn rows(kept: &[KeptLogits], logits: &Logits) -> Tensor {
     let mut parts: Vec<Tensor> = kept
         .iter()
