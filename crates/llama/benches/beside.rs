@@ -2,9 +2,9 @@
 //!
 //!     cargo bench --profile dev -p llama --bench beside -- [sample] [train] [score] [seconds=6] [rounds=3] [two=3] [threads=N|auto]
 //!
-//! For each kind of work the benchmark alternates between turns alone and turns beside a process that keeps one processor busy.
-//! Then it runs two of this program at the same time. Without a name all three kinds run. `OMP_WAIT_POLICY` and
-//! `GOMP_SPINCOUNT` are used as they are set.
+//! For each kind of work, the benchmark alternates between turns alone and turns beside a process that keeps one processor busy.
+//! Then it runs two processes of this program at the same time. Without a kind of work, all three run. `OMP_WAIT_POLICY` and
+//! `GOMP_SPINCOUNT` keep their values.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let rounds_of_two: usize = value("two").map_or(Ok(rounds), str::parse)?;
     let model = Llama::load(&locate::locate("smollm2-135m-instruct")?, Some(Kind::Float), Device::Cpu)?;
     if let Some(name) = value("work") {
-        // As one of two processes: works for one turn and prints its rate.
+        // This is one of two processes: it works for one turn and prints its rate.
         let mut work = work(name, &model)?;
         work()?;
         println!("{}", rate(turn, &mut *work)?);
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
             alone.push(tokens_per_second);
             processor.push(1e3 * (processor_seconds() - before) / (tokens_per_second * start.elapsed().as_secs_f64()));
             let busy = Busy::start()?;
-            // Once a second the program checks what else is running.
+            // The program checks once per second whether other programs are running.
             std::thread::sleep(Duration::from_secs(2));
             work()?;
             beside.push(rate(turn, &mut *work)?);
@@ -118,14 +118,14 @@ fn middle(values: &mut [f64]) -> f64 {
 
 type Work<'a> = Box<dyn FnMut() -> anyhow::Result<usize> + 'a>;
 
-/// Processor time of this process in seconds.
+/// CPU time of this process in seconds.
 fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Tokens per second of `work`, which returns the number of its tokens.
+/// Tokens per second of `work` over the time `turn`. A call of `work` returns its number of tokens.
 fn rate(turn: Duration, work: &mut dyn FnMut() -> anyhow::Result<usize>) -> anyhow::Result<f64> {
     let (start, mut tokens) = (Instant::now(), 0);
     while start.elapsed() < turn {
@@ -141,7 +141,7 @@ fn ids(tokens: i64, seed: i64) -> Vec<i64> {
 fn work<'a>(name: &str, model: &'a Llama) -> anyhow::Result<Work<'a>> {
     let mut turn = 0;
     Ok(match name {
-        // 16 samples of 16 tokens after a prompt of 64.
+        // 16 samples of 16 tokens after one prompt of 64 tokens.
         "sample" => {
             let mut engine = Engine::new(model, 16)?;
             Box::new(move || {
@@ -177,7 +177,7 @@ fn work<'a>(name: &str, model: &'a Llama) -> anyhow::Result<Work<'a>> {
                 Ok(1024)
             })
         }
-        // Continuations of 16 tokens after prompts of 64.
+        // 12 continuations of 16 tokens after prompts of 64 tokens.
         "score" => {
             let pairs: Vec<_> = (0..12).map(|seed| (ids(64, seed), ids(16, seed + 100))).collect();
             Box::new(move || {

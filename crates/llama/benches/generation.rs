@@ -1,4 +1,5 @@
-//! Compares prefill and sampling of SmolLM2-135M-Instruct with transformers and with the limits of the machine, in one run.
+//! Measures prefill and sampling of SmolLM2-135M-Instruct in tokens per second, beside transformers and the limits of the machine
+//! (matrix products, memory bandwidth).
 //!
 //!     cargo bench --profile dev -p llama --bench generation -- [PYTHON] [f32|bf16]
 //!
@@ -11,11 +12,15 @@ use llama::{Engine, Llama, Next, Request, SamplingParams, locate};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// Tokens of the long prompt, tokens of the short prompt, tokens sampled.
+/// Tokens of the long prompt.
 const PREFILL: usize = 512;
+/// Tokens of the short prompt.
 const PROMPT: usize = 69;
+/// Tokens sampled after the short prompt.
 const NEW: usize = 128;
+/// Sequences of the batch.
 const SAMPLES: usize = 16;
+/// Runs of each measurement; the fastest counts.
 const REPEATS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
@@ -61,11 +66,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares a step of the batch with the limits of the machine (matrix products, memory bandwidth); one line.
+/// A line that compares the time of a decode step of the batch (`step`, seconds) with the limits of the machine.
 fn limit(model: &Llama, name: &str, step: f64, bandwidth: f64) -> String {
     let config = model.config();
     let table = config.vocab_size * config.hidden_size;
-    // The embedding only looks rows up. A tied table is still read once, as the output head.
+    // A step reads only a few rows of the embedding table. A tied table is still read whole, as the output head.
     let untied = if config.tie_word_embeddings { 0 } else { table };
     let weights = (model.parameter_count() - untied) as f64;
     let rate = matrix_rate(model.kind());
@@ -131,7 +136,7 @@ fn seconds(model: &Llama, samples: usize, prompt: usize, new: usize) -> anyhow::
     Ok(best)
 }
 
-/// Runs transformers for comparison: see `transformers_peer.py` beside this file.
+/// Tokens per second of transformers, from `transformers_peer.py` beside this file.
 fn peer(python: &str, folder: &std::path::Path, dtype: &str) -> anyhow::Result<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/transformers_peer.py");
     let sizes = [PREFILL, PROMPT, NEW, SAMPLES].map(|size| size.to_string());

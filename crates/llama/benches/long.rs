@@ -21,7 +21,7 @@ const WORK: [&str; 7] = [
     "train=8111/8111",
 ];
 
-/// Number of tokens decoded.
+/// Number of generated tokens of a decode measurement.
 const NEW: usize = 48;
 
 fn main() -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SmolLM2 with a context of 131,072 positions and, if given, a window in all layers.
+/// SmolLM2 with a context of 131,072 positions and, if given, a sliding window in all layers.
 fn model(kind: Kind, window: Option<i64>) -> anyhow::Result<Llama> {
     let folder = locate::locate("smollm2-135m-instruct")?;
     let loaded = Llama::load(&folder, Some(kind), Device::Cpu)?;
@@ -94,7 +94,7 @@ fn generation(model: &Llama, prompt: usize, new: usize) -> anyhow::Result<f64> {
     Ok(best)
 }
 
-/// Seconds of a forward and backward pass over a row of texts: the minimum of two runs.
+/// Seconds of a forward and backward pass over a row of `row` tokens in texts of `text` tokens: the minimum of two runs.
 fn training(model: &Llama, text: usize, row: usize) -> anyhow::Result<f64> {
     let documents: Vec<i64> = (0..row).step_by(text).map(|start| text.min(row - start) as i64).collect();
     let documents = [documents];

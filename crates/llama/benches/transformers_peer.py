@@ -1,4 +1,6 @@
-"""The work of generation.rs in transformers. Usage: python transformers_peer.py FOLDER DTYPE PREFILL PROMPT NEW SAMPLES"""
+"""Runs the workload of generation.rs with transformers and prints tokens per second as JSON.
+
+Usage: python transformers_peer.py FOLDER DTYPE PREFILL PROMPT NEW SAMPLES"""
 
 import json
 import sys

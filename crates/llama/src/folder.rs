@@ -12,7 +12,7 @@ use crate::model::Llama;
 
 /// A model with its tokenizer and chat template.
 pub struct ModelFolder {
-    /// Path that it was loaded from.
+    /// Path of the folder.
     pub path: PathBuf,
     /// The model.
     pub model: Llama,
@@ -47,8 +47,9 @@ impl ModelFolder {
         Ok(Self { path: path.to_owned(), model, tokenizer, template, stop_ids })
     }
 
-    /// A padding token that does not end an answer. It is the tokenizer's own unless that ends a turn, as in many models:
-    /// transformers would then take the token before it for a text's last token.
+    /// A padding token that does not end an answer: the tokenizer's own, or else the first suitable special token. In many models
+    /// the tokenizer's padding token also ends a turn; transformers would then take the token before it for the last token of a
+    /// text. `None` if there is no such token.
     #[must_use]
     pub fn padding(&self) -> Option<u32> {
         let own = self.tokenizer.named_tokens().get("pad_token").and_then(|token| self.tokenizer.id_of(token));
@@ -61,7 +62,7 @@ impl ModelFolder {
         self.encode_with_tools(messages, &[])
     }
 
-    /// The same with functions that the model may call; an error if the template does not support functions.
+    /// As [`ModelFolder::encode_prompt`], with functions that the model may call. An error if the template does not support them.
     pub fn encode_with_tools(&self, messages: &[Message], tools: &[Value]) -> Result<Vec<i64>, ModelError> {
         let template = self.template.as_ref().ok_or_else(|| ModelError::NoTemplate(self.path.display().to_string()))?;
         let render = RenderOptions { tools: tools.to_vec(), ..RenderOptions::default() };

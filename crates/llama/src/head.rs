@@ -3,12 +3,12 @@
 use tch::Tensor;
 use torch_ext::{GpuKernels, OpError, linear_cross_entropy, linear_cross_entropy_sum};
 
-/// A model's output head: what a loss is computed with.
+/// A model's output head, for the computation of losses.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
-    /// `[vocab, width]`
+    /// Weight of the head, `[vocab, width]`.
     pub weight: &'a Tensor,
-    /// What computes the cross-entropy on a GPU: [`crate::Llama::gpu_kernels`].
+    /// Kernels of the cross-entropy on a GPU: [`crate::Llama::gpu_kernels`].
     pub on_gpu: GpuKernels,
 }
 
@@ -21,7 +21,8 @@ impl Head<'_> {
         linear_cross_entropy(hidden, self.weight, labels, None, self.on_gpu)
     }
 
-    /// Their sum, weighted by `token_weights` if there are any; its gradients are taken once.
+    /// The sum of [`Head::cross_entropy`] over all tokens, weighted by `token_weights` (`[tokens]`) if given. The forward pass
+    /// also computes the gradients, so logits are computed only once.
     ///
     /// # Errors
     /// As [`torch_ext::linear_cross_entropy_sum`].

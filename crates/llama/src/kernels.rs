@@ -1,12 +1,12 @@
-//! The operators between the matrix products, in both implementations of [`Operators`]. `on_gpu` decides what computes the
-//! fused ones on a GPU.
+//! The operators between the matrix products, in both implementations of [`Operators`]. `on_gpu` selects the kernels of the
+//! fused operators on a GPU.
 
 use tch::{Kind, Tensor};
 use torch_ext::{GpuKernels, OpError};
 
 use crate::pass::Operators;
 
-/// Whether `x` is computed by the fused operators of training.
+/// Whether the fused CPU operators of training are used for `x`.
 pub(crate) fn trains_fused(operators: Operators, x: &Tensor) -> bool {
     operators == Operators::Fused && torch_ext::trains_fused(x)
 }

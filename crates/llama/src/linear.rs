@@ -29,7 +29,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Maps `[..., in]` to `[..., out]`. With `masks`, applies dropout to the input of the update.
+    /// Maps `[..., in]` to `[..., out]`. `masks` generates the dropout masks of the update's input; `None` for no dropout.
     ///
     /// # Errors
     /// When shapes, types or devices do not match.
@@ -75,8 +75,8 @@ impl Linear {
     }
 }
 
-/// Several projections of one input, including the operation before them. Computed by the plain operators, or in training on a
-/// processor by one fused operator that keeps fewer activations.
+/// Several projections of one input, including the operation before them. In training on a CPU without dropout, one fused
+/// operator computes them and keeps fewer activations for the backward pass. Otherwise, separate operators compute them.
 pub(crate) fn project<const N: usize>(
     (operators, on_gpu): (Operators, GpuKernels),
     mut masks: Option<&mut Generator>,

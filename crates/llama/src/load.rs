@@ -47,9 +47,9 @@ pub enum ModelError {
     Unused {
         /// The model folder.
         folder: String,
-        /// Number of these tensors.
+        /// Number of unused tensors.
         count: usize,
-        /// The first of them.
+        /// Name of the first unused tensor.
         first: String,
     },
     /// A reward model where a language model is expected.
@@ -211,7 +211,7 @@ pub fn read(
     Ok(tensor.f_to_device(device)?.f_to_kind(kind)?)
 }
 
-/// The type of the embedding table, which in the files of these families is the type of all tensors.
+/// The type of the embedding table. In the files of these model families, all tensors have this type.
 pub(crate) fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind, ModelError> {
     let view = checkpoint.tensor("model.embed_tokens.weight")?;
     torch_kind(view.dtype).ok_or_else(|| ModelError::Type {
@@ -241,7 +241,8 @@ pub(crate) fn dtype(kind: Kind) -> Option<DType> {
     }
 }
 
-/// Checks tensors that the model did not use. Only rotary tables of old files and a copy of tied embeddings are allowed.
+/// An error if the files have tensors that the model does not use, other than the rotary tables of old files and a copy of tied
+/// embeddings.
 pub(crate) fn check_rest(
     checkpoint: &Checkpoint,
     folder: &Path,

@@ -21,7 +21,7 @@ const PREFIX: &str = "base_model.model.";
 pub struct LoraConfig {
     /// Always `LORA`.
     pub peft_type: String,
-    /// `CAUSAL_LM`, or the task of a stage's own head.
+    /// PEFT's task type: `CAUSAL_LM`, or another task for training stages with a head of their own.
     #[serde(default)]
     pub task_type: Option<String>,
     /// Path or name of the base model.
@@ -39,10 +39,10 @@ pub struct LoraConfig {
     pub use_rslora: bool,
     /// Names of the projections (`q_proj`, ...), or `all-linear`.
     pub target_modules: TargetModules,
-    /// Ranks of single modules.
+    /// Ranks of single modules, by regular expression for the end of the module's name.
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, i64>,
-    /// Alphas of single modules.
+    /// Alphas of single modules, with keys as in `rank_pattern`.
     #[serde(default)]
     pub alpha_pattern: BTreeMap<String, f64>,
     /// Which biases are trained; only `none` is supported.
@@ -130,8 +130,8 @@ impl LoraConfig {
         Self::with_modules(folder, &[])
     }
 
-    /// The same; the modules named in `saved` may be trained fully beside the updates, such as `score`, the head of a reward
-    /// model.
+    /// As [`LoraConfig::from_dir`]. The modules in `saved` may be trained fully beside the updates, for example `score`, the head
+    /// of a reward model.
     pub fn with_modules(folder: &Path, saved: &[&str]) -> Result<Self, ModelError> {
         let path = folder.join("adapter_config.json");
         let text = std::fs::read_to_string(&path)
@@ -184,7 +184,7 @@ impl LoraConfig {
     /// The folder of the base model of the adapter.
     ///
     /// # Errors
-    /// When the configuration does not name a base model, or it does not exist.
+    /// When the configuration does not name a base model, or the base model does not exist.
     pub fn base(&self) -> Result<PathBuf, ModelError> {
         let named = self.base_model_name_or_path.as_deref();
         let named = named.ok_or_else(|| ModelError::Adapter("the adapter does not name its base model".into()))?;
@@ -193,7 +193,7 @@ impl LoraConfig {
         })
     }
 
-    /// The factor of `B A` for module `name`.
+    /// The factor of the update `B A` of rank `rank` in module `name`.
     pub fn scale(&self, name: &str, rank: i64) -> f64 {
         let alpha = pattern_value(&self.alpha_pattern, name).unwrap_or(self.lora_alpha);
         if self.use_rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
@@ -237,7 +237,7 @@ impl LoraConfig {
 }
 
 impl TargetModules {
-    /// Whether the name of a module matches: its end for a list, its whole for a regular expression.
+    /// Whether a module name matches. Names of a list match its end; a regular expression matches the whole name.
     fn matches(&self, field: &str, name: &str) -> Result<bool, ModelError> {
         match self {
             Self::Names(names) => Ok(names.iter().any(|target| is_called(name, target))),
@@ -334,7 +334,7 @@ impl Llama {
     }
 
     /// Adds new updates to the projections that `config` targets: A is uniform as in PEFT (Kaiming, a = sqrt 5) and B is zero,
-    /// so the output of the model does not change. `uniform(name, shape, bound)` draws from ±bound.
+    /// so the output of the model does not change. `uniform(name, shape, bound)` draws from ±bound. Returns the number of updates.
     pub fn add_adapter(
         &mut self,
         config: &LoraConfig,

@@ -15,8 +15,8 @@ use crate::linear::{Linear, product, project};
 use crate::pass::{Operators, Pass};
 use crate::rope::{RopeTable, Rotation};
 
-/// Number of tokens of a piece of a feed-forward block, see [`Layer::in_pieces`]. The gradients of its weights are summed piece
-/// by piece, so this value affects their last bits.
+/// Number of tokens per piece when a feed-forward block is computed in pieces, see [`Layer::in_pieces`]. Weight gradients are
+/// summed piece by piece, so this value affects their last bits.
 pub const PIECE: i64 = 4096;
 
 /// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
@@ -33,7 +33,7 @@ impl RmsNorm {
         Self { weight, eps }
     }
 
-    /// Normalises the last dimension of `x`. On a GPU, the second setting decides what computes the fused operator.
+    /// Normalises the last dimension of `x`. The [`GpuKernels`] select the kernel of the fused operator on a GPU.
     ///
     /// # Errors
     /// When shapes do not match.
@@ -114,8 +114,8 @@ impl Layer {
     }
 
     /// Whether the feed-forward block of rows `[rows, seq, hidden]` is computed [`PIECE`] tokens at a time, because its
-    /// activations are the widest of all. This is done in training, but not with dropout, whose masks are drawn in the order of
-    /// the whole layer.
+    /// activations are the widest. This applies to fused operators, but not to layers with LoRA dropout, whose masks are drawn
+    /// for the whole layer in order.
     pub(crate) fn in_pieces(&self, x: &Tensor, pass: Pass) -> Result<bool, OpError> {
         let (rows, seq, _) = x.size3()?;
         Ok(rows * seq > PIECE && pass.operators == Operators::Fused && !self.drops())
@@ -126,7 +126,7 @@ impl Layer {
         if self.drops() { pass.masks(self.index, x.device()) } else { Ok(None) }
     }
 
-    /// Whether inputs of low-rank updates have dropout in training.
+    /// Whether any low-rank update of the layer has dropout in training.
     pub(crate) fn drops(&self) -> bool {
         self.linears().iter().any(|(_, linear)| linear.drops())
     }
@@ -156,7 +156,8 @@ impl Layer {
         Ok(x + o)
     }
 
-    /// The residual stream after the layer's feed-forward block, computed from that after its attention; rows are independent.
+    /// The residual stream after the layer's feed-forward block. `x` is the residual stream after the layer's attention. Tokens do
+    /// not affect each other.
     pub(crate) fn feed_forward(
         &self,
         x: &Tensor,
@@ -314,13 +315,13 @@ impl Llama {
         Head { weight: self.head.as_ref().unwrap_or(&self.embedding), on_gpu: self.on_gpu }
     }
 
-    /// What computes the model's fused operators, the head's cross-entropy and generation on a GPU.
+    /// Kernels of the fused operators, of the head's cross-entropy and of generation on a GPU.
     #[must_use]
     pub fn gpu_kernels(&self) -> GpuKernels {
         self.on_gpu
     }
 
-    /// Sets [`Llama::gpu_kernels`]; own kernels by default. A processor computes the same with both.
+    /// Sets [`Llama::gpu_kernels`]. The default is herd's own kernels. It has no effect on a CPU.
     pub fn set_gpu_kernels(&mut self, on_gpu: GpuKernels) {
         self.on_gpu = on_gpu;
         self.layers.iter_mut().for_each(|layer| layer.on_gpu = on_gpu);
@@ -341,7 +342,7 @@ impl Llama {
         self.hidden_states_of(self.embed(input_ids)?, position_ids, attend, pass)
     }
 
-    /// The same from embeddings `[rows, seq, hidden]`: those of [`Llama::embed`], possibly changed.
+    /// [`Llama::hidden_states`] from embeddings `[rows, seq, hidden]`: the result of [`Llama::embed`], possibly modified.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].

@@ -4,14 +4,14 @@
 use tch::Device;
 use torch_ext::{Generator, OpError};
 
-/// Implementation of the operators between the matrix products, and of the operators of training around them.
+/// Implementation of the operators between the matrix products (norms, rotary embedding, gate), and of attention and projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Operators {
     /// The same chain of operators as in transformers; in bfloat16 the results are bit-equal.
     #[default]
     Plain,
-    /// Fused kernels that pass over memory once. On a processor they are several times faster, but sum in another order.
-    /// Attention and projections keep less for the backward pass. All passes of training use them.
+    /// Fused kernels that read memory once. On a CPU they are several times faster, but sum in another order. Attention and
+    /// projections keep fewer activations for the backward pass. All training passes use them.
     Fused,
 }
 

@@ -12,7 +12,7 @@ use crate::model::{Layer, Llama, PIECE};
 use crate::pass::Pass;
 use crate::rope::Rotation;
 
-/// A forward pass that kept only the residual stream between the first layers.
+/// A forward pass that kept only the layer inputs of its first layers.
 pub struct Recompute<'a> {
     model: &'a Llama,
     position_ids: &'a Tensor,
@@ -43,7 +43,7 @@ impl<'a> Recompute<'a> {
         Self::forward_first(model.layers().len(), model, embedded, position_ids, attend, pass)
     }
 
-    /// The same, but only the first `layers` layers (or all, if there are fewer) will be recomputed.
+    /// As [`Recompute::forward`], but only the first `layers` layers (or all, if there are fewer) will be recomputed.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -115,7 +115,7 @@ impl<'a> Recompute<'a> {
     }
 }
 
-/// The output of the layer, without a graph.
+/// The output of the layer, without an autograd graph.
 fn forward(
     layer: &Layer,
     x: &Tensor,
@@ -129,7 +129,7 @@ fn forward(
     let computed = catch(|| {
         let middle = layer.attention(x, rotation, attend, (pass, None))?;
         for mut piece in middle.flatten(0, 1).split(PIECE, 0) {
-            // This part of the residual stream is not needed any more, so its memory takes the result.
+            // This part of the residual stream is not needed any more. Its memory is reused for the result.
             piece.copy_(&layer.feed_forward(&piece.unsqueeze(0), (pass, None))?.squeeze_dim(0));
         }
         Ok(middle)
@@ -137,7 +137,7 @@ fn forward(
     computed.map_err(|error: OpError| layer.named(error))
 }
 
-/// Given the gradient of a layer's output, adds the gradients of its weights and of its input to the leaves.
+/// Recomputes a layer. Given the gradient of its output, accumulates the gradients of its weights and of `input`.
 fn backward(
     layer: &Layer,
     input: &Tensor,

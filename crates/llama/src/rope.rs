@@ -1,6 +1,6 @@
 //! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated with its second
 //! half. Scalings for long contexts follow transformers 5 (`modeling_rope_utils.py`), operation by operation in float32: at
-//! position 100,000 the last bit of a frequency is a hundredth of a rotation.
+//! position 100,000, the last bit of a frequency near 1 changes the angle by about 0.01 radians.
 
 use std::f64::consts::PI;
 
@@ -46,7 +46,7 @@ impl RopeTable {
         (&self.cos, &self.sin)
     }
 
-    /// The rotary embedding of tokens at `positions`, `[rows, seq]` int64. `on_gpu` decides what applies it there.
+    /// The rotary embedding of tokens at `positions`, `[rows, seq]` int64. `on_gpu` selects the kernel that applies it on a GPU.
     pub fn at(&self, positions: &Tensor, kind: Kind, on_gpu: GpuKernels) -> Result<Rotation, OpError> {
         let rotation = catch(|| {
             let (rows, seq) = positions.size2()?;
@@ -71,9 +71,9 @@ impl Rotation {
     }
 }
 
-/// `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled; and the factor of the cosines and sines.
+/// Returns `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled, and the factor of the cosines and sines.
 fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> (Vec<f32>, f64) {
-    // Use libtorch's power function: its last bit may differ from that of the system's library.
+    // libtorch's power function, as in transformers: its last bit may differ from the system library's.
     let exponents = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu)) / head_dim;
     let powers = Vec::<f32>::try_from(Tensor::pow_scalar(theta, &exponents)).unwrap_or_default();
     let inverse = powers.iter().map(|power| 1.0 / power);

@@ -1,8 +1,8 @@
 //! Chooses the number of threads on a machine that is shared with other programs.
 //!
-//! A step of training consists of thousands of pieces of work, and the threads wait for each other at the end of each piece.
-//! Beside other programs one of the threads is often displaced, and the others wait for it. Fewer threads may then be faster.
-//! This depends on the other programs, so the module measures it.
+//! A training step consists of thousands of parallel regions, and all threads wait at the end of each region. Beside other
+//! programs, one of the threads is often preempted and the others wait for it. Fewer threads may then be faster. The best number
+//! depends on the other programs, so this module measures it.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::pass::Pass;
 const LOOK: Duration = Duration::from_millis(300);
 /// Time for measuring one number of threads.
 const TRY: Duration = Duration::from_millis(600);
-/// Number of tokens of the measured step: four texts of 128.
+/// Number of tokens of the measured step: four texts of 128 tokens.
 const TOKENS: i64 = 512;
 
 /// A number of threads and the measured time of the step.
@@ -28,8 +28,8 @@ struct Trial {
     seconds: f64,
 }
 
-/// Uses all threads if no other program keeps processors busy, otherwise the number with which a step of a small model is
-/// fastest. Returns a line that states the choice and the reason.
+/// Sets libtorch's number of threads: all if no other program keeps processors busy, otherwise the number with which a step of a
+/// small model is fastest. Returns a line that states the choice and the reason.
 ///
 /// # Errors
 /// When the step fails.
@@ -59,7 +59,7 @@ pub(crate) fn choose() -> Result<String, OpError> {
     ))
 }
 
-/// The numbers of threads to measure: all, those that the others leave, half, and one; descending.
+/// The numbers of threads to measure, descending: all, all minus the processors that other programs use, half, and one.
 fn candidates(all: usize, others: f64) -> Vec<usize> {
     let left = all.saturating_sub(others.round() as usize).max(1);
     let mut numbers = vec![all, left, all.div_ceil(2), 1];
@@ -68,7 +68,7 @@ fn candidates(all: usize, others: f64) -> Vec<usize> {
     numbers
 }
 
-/// The fastest number. If several are within a twentieth of it, the largest of them, because the other programs may end.
+/// The number of threads with the shortest time. Of several within 5% of that time, the largest: the other programs may end.
 fn best(trials: &[Trial]) -> usize {
     let fastest = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
     let near = trials.iter().filter(|trial| trial.seconds <= 1.05 * fastest);
@@ -96,7 +96,7 @@ impl Step {
         Ok(Self { model: Llama::build(config, weight)?, ids, documents: [vec![TOKENS / 4; 4]] })
     }
 
-    /// Mean seconds of a step, without the first one.
+    /// Mean seconds of a step, over at least three steps and the time `during`, after a first step that is not measured.
     fn mean(&self, during: Duration) -> Result<f64, OpError> {
         self.once()?;
         let (start, mut steps) = (Instant::now(), 0);
