@@ -3,9 +3,9 @@
 // [rows, pages_each]: table[row][i] is the page of the sequence's tokens from 2^page_bits i on. A query attends to the last
 // `window` of the sequence's lengths[row] keys (window 0: all of them). Without keys the result is 0.
 //
-// A part is `split` keys of a sequence, and begins at a multiple of `split`. A block computes one part (blockIdx.y) for up to G query
-// heads that share a KV head. merge_parts joins the softmax states of the parts in ascending order. So the bits of a sequence
-// depend neither on the other sequences nor on the number of parts of the longest sequence.
+// A part is `split` keys of a sequence, and begins at a multiple of `split`. A block computes one part (blockIdx.y) for up to G
+// query heads that share a KV head. merge_parts joins the softmax states of the parts in ascending order. So the bits of a
+// sequence depend neither on the other sequences nor on the number of parts of the longest sequence.
 
 // Elements of a head that a thread (lane) holds.
 constexpr int lane_width = 8;
@@ -113,7 +113,8 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
       for (int g = 0; g < G; ++g) {
         const float weight = weight_of(score[ahead][g], high[g]);
         total[g] += weight;
-        // A value with weight 0 may be uninitialized memory, so it is skipped. NaN weights are not skipped: NaN stays visible.
+        // A value with weight 0 is skipped, so that a NaN or an infinity in it has no effect. A NaN weight is not 0 and stays
+        // visible.
         if (weight != 0.0f) {
 #pragma unroll
           for (int i = 0; i < lane_width; ++i)
@@ -122,7 +123,7 @@ __device__ inline void attend_part(const T *q, const T *keys, const T *values, c
       }
     }
   }
-  // Joins the groups of a warp. Addition is commutative, so both threads of an exchange get the same bits.
+  // Joins the groups of a warp: in each step, two groups exchange their states. The result of the first group is used.
 #pragma unroll
   for (int g = 0; g < G; ++g) {
     for (int other = head_lanes; other < 32; other *= 2) {

@@ -1,15 +1,15 @@
 // Samples a token from each row of logits z [rows, vocab], as crates/llama/src/sampling.rs defines it: temperature, then top-k,
-// top-p and min-p, then inverse-CDF sampling with a uniform random number (the point) from [0, 1) for each row. With the same point,
-// the CPU sampler makes the same choice. Results are the token and its log-probability under the model itself (temperature 1, no
-// tokens dropped).
+// top-p and min-p, then inverse-CDF sampling with a uniform random number (the point) from [0, 1) for each row. With the same
+// point, the CPU sampler makes the same choice. Results are the token and its log-probability under the model itself
+// (temperature 1, no tokens dropped).
 //
 // Without top-k, top-p and min-p, and for the log-probability, every sum and every e^x is computed with the same operations in the
 // same order as on the CPU (vocabulary.rs), so the bits are equal. With these filters, the CPU sorts the tokens that it keeps and
 // sums in float64. This kernel sorts nothing. The kept tokens are a prefix of the tokens in sorted order (largest logit first, ties
 // by id). A radix select finds the end of the prefix, digit by digit of the logits' bits, from the number and the weight of the
-// tokens with each digit. Weights are integers in units of 2^-44, so the order of the atomic additions does not change a sum. A choice
-// can differ from the CPU's only if the point is within about vocab 2^-44 of the border between two tokens; the same holds for the
-// end of the tokens that top-p keeps.
+// tokens with each digit. Weights are integers in units of 2^-44, so the order of the atomic additions does not change a sum. A
+// choice can differ from the CPU's only if the point is within about vocab 2^-44 of the border between two tokens; the same holds
+// for the end of the tokens that top-p keeps.
 //
 // parameters is [rows, 5] float64: temperature (0: the most likely token), top-k (0: all), top-p (1: all), min-p (0: all),
 // point. chosen is [rows, 2] int64: the token, or -1 if a logit is not finite; the bits of the float32 log-probability.
@@ -139,8 +139,8 @@ __device__ __noinline__ double sum_weights(const T *z, i64 vocab, float high, fl
   return total;
 }
 
-// Weights::pick of vocabulary.rs: the token, in the order of the ids, at which the running sum of the weights exceeds `target`. `sums`
-// are those of sum_weights.
+// Weights::pick of vocabulary.rs: the token at which the running sum of the weights, in the order of the ids, exceeds `target`.
+// `sums` are those of sum_weights.
 template <typename T>
 __device__ inline i64 pick_by_id(const T *z, i64 vocab, float high, float factor, const double *sums, double target,
                                  Sampling &at) {
@@ -186,9 +186,9 @@ __device__ inline int step_of(float x, float high, float scale) {
   return step < 255.0f ? static_cast<int>(step) : 255;
 }
 
-// Finds the end of the longest prefix of the sorted tokens in which fewer than `most` tokens, with less weight than `limit`, precede
-// each token. Writes at.key, at.tokens, at.before, at.ties and at.weight. The first of five passes uses bins of equal steps, because
-// most logits share their first bits; then four passes over the tokens of one bin use one digit of 8 bits each.
+// Finds the end of the longest prefix of the sorted tokens in which fewer than `most` tokens, with less weight than `limit`,
+// precede each token. Writes at.key, at.tokens, at.before, at.ties and at.weight. The first of five passes uses bins of equal
+// steps, because most logits share their first bits. Four passes over the tokens of one bin then use one digit of 8 bits each.
 template <typename T>
 __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low, double temperature, u64 most, u64 limit,
                               Sampling &at) {
@@ -261,8 +261,8 @@ __device__ __noinline__ void end_of(const T *z, i64 vocab, float high, float low
   __syncthreads();
 }
 
-// The last token of the prefix that end_of has found: in the order of the ids, token number tokens - before - 1 (from 0) of those with
-// the key at.key.
+// The last token of the prefix that end_of has found: of the tokens with the key at.key, number tokens - before - 1 (from 0) in the
+// order of the ids.
 template <typename T> __device__ inline i64 last_token(const T *z, i64 vocab, Sampling &at) {
   const u64 number = at.tokens - at.before - 1;
   // Each thread counts the matches in consecutive ids, so the counts of the threads before it give the number of its first match.
@@ -290,7 +290,7 @@ template <typename T> __device__ inline i64 last_token(const T *z, i64 vocab, Sa
   return at.token;
 }
 
-// A weight in units of 2^-44, rounded up, and at least 1: an integer is below the result exactly if it is below the weight.
+// A positive weight in units of 2^-44, rounded up: an integer is below the result exactly if it is below the weight.
 __device__ inline u64 units_of(double weight) {
   const double units = weight * weight_unit;
   const u64 whole = static_cast<u64>(units);
