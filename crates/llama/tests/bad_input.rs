@@ -1,4 +1,4 @@
-//! A faulty model folder gives an error of one sentence, without a panic.
+//! A faulty model folder or prompt gives an error of one sentence, not a panic.
 
 use crate::common;
 

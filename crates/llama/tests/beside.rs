@@ -1,4 +1,4 @@
-//! Models with different settings at the same time in one process: each gives the same bits as alone.
+//! Models with different settings run at the same time in one process: each gives the same bits as alone.
 
 // Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
@@ -74,7 +74,7 @@ fn passes_with_different_settings_do_not_meet() {
             .map(|(n, &pass)| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    // The values of a pass may depend on its number of threads, and on nothing else.
+                    // The bits of a pass may depend on its number of threads, and on nothing else.
                     let model = model(n as u64 / 2);
                     passes(&model, pass, || {
                         barrier.wait();

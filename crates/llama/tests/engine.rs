@@ -1,4 +1,4 @@
-//! Tests of the engine: the trainer's log-probabilities, bit-equal results in any batch, sharing, capacity, failures.
+//! Tests of the engine: log-probabilities as in training, bit-equal results in any batch, shared prompts, capacity, failures.
 
 use crate::common;
 
@@ -13,8 +13,8 @@ fn sampled() -> SamplingParams {
     SamplingParams { temperature: 0.9, top_p: 0.95, ..SamplingParams::default() }
 }
 
-/// Cache of log-probabilities of the trainer's forward pass, by the tokens of prompt and answer. A sequence has the same answer
-/// in any batch, and libtorch's bfloat16 is slow on processors without bfloat16 instructions.
+/// Cache of the trainer's log-probabilities, by the tokens of prompt and answer. The tests generate the same sequences several
+/// times, and libtorch's bfloat16 is slow on CPUs without bfloat16 instructions.
 type Passes = HashMap<Vec<i64>, Vec<f32>>;
 
 /// The largest and the mean difference from the trainer's forward pass, over several samples of two prompts.
@@ -90,7 +90,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
             let model = Llama::load(&folder, Some(kind), Device::Cpu).unwrap();
             let alone: Vec<Vec<Choice>> =
                 crowd().into_iter().map(|one| generate(&model, Kernels::Auto, 1, &[one]).remove(0)).collect();
-            // With any number of slots, with prompts found in the cache, and with hardly any capacity.
+            // With several numbers of slots, with prompts found in the cache, and with a small cache.
             for (slots, cache_tokens) in [(1, None), (3, None), (16, None), (5, Some(160))] {
                 let options = EngineOptions { slots, cache_tokens, ..EngineOptions::default() };
                 let mut engine = Engine::with_options(&model, options).unwrap();
@@ -100,7 +100,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
                 assert!(engine.counts().cached_tokens > 0 && engine.counts().prompt_tokens >= computed);
                 assert_eq!(engine.running() + engine.waiting(), 0);
             }
-            // With libtorch's operators the number of slots must be the same.
+            // With libtorch's operators, bits are compared at the same number of slots.
             let four = |requests: &[Request]| generate(&model, Kernels::Tensors, 4, requests);
             let last = crowd().pop().unwrap();
             assert_eq!(four(&[last])[0], four(&crowd())[11]);
@@ -108,7 +108,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
     }
 }
 
-/// Each level runs in its own process, because the level is chosen once.
+/// Each level runs in its own process, because a process chooses its level once.
 #[test]
 fn every_level_of_the_instruction_set_computes_the_same() {
     let run = |level: &str| {
@@ -118,7 +118,7 @@ fn every_level_of_the_instruction_set_computes_the_same() {
         let output = command.output().unwrap();
         (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
     };
-    // The tests beside this one run at the processor's own level.
+    // The other tests of this file run at the highest level of the CPU.
     for level in ["base", "v3", "v4", "v4_bf16"].into_iter().take_while(|level| *level != Decoder::level()) {
         let (success, said) = run(level);
         assert!(success && said.contains("2 passed"), "{level}: {said}");
@@ -155,7 +155,7 @@ fn a_prompt_of_several_samples_is_computed_once() {
         assert_eq!(tokens, 16 * 30);
         assert_eq!(engine.counts().prompt_tokens, 69, "{kernels:?}");
         assert_eq!(engine.counts().cached_tokens, 15 * 69);
-        // Four full pages shared by all, three own pages for each (5 + 30 tokens), and one for the kept part of a page.
+        // Four full pages shared by all, three own pages for each (5 + 30 tokens), and the kept copy of a partly filled page.
         assert_eq!(most_taken, (4 + 16 * 3 + 1) * 16);
     }
 }

@@ -1,5 +1,5 @@
-//! What the engine does on a GPU, on the emulation of its kernels: attention over pages in place, and the choice of tokens
-//! where the logits are. The path of libtorch's operators on a processor gives what is expected.
+//! The engine's GPU path, tested on the CPU emulation of its kernels: paged attention without copies, and sampling on the device.
+//! The expected results come from libtorch's operators on a CPU.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,9 +58,9 @@ fn text_is_that_of_the_processor() {
     }
 }
 
-/// Prompts of one step are one pass. Each further token is a pass of all sequences. In a pass of this model, each layer launches
-/// two norms, two rotations and a gate, and the last norm is one more; attention of new tokens is one more in each layer, and no part of
-/// a short sequence is joined. Every step launches one choice for all sequences.
+/// All prompts of a step share one pass, and so do all sequences of a decode step. In a pass of this model, each layer launches
+/// two norms, two rotations and a gate, and the final norm is one more launch. A decode step launches attention once more per
+/// layer; a short sequence has one split, so no splits are joined. Every step launches one sampling kernel for all sequences.
 #[test]
 fn a_step_launches_each_kernel_once_for_all_sequences() {
     let model = load(&fixture("tiny/llama-gqa"));
@@ -70,7 +70,7 @@ fn a_step_launches_each_kernel_once_for_all_sequences() {
     assert!(chosen.iter().all(|chosen| chosen.len() == 5));
     let (prompts, step) = (5 * layers + 1, 6 * layers + 1);
     assert_eq!(launched, prompts + 4 * step + 5);
-    // Nothing is launched outside of the emulation, nor without own kernels.
+    // An emulation without work launches nothing, nor does a model without herd's own kernels.
     let (_, launched) = emulated(|| ());
     assert_eq!(launched, 0);
     let mut libtorchs = model.shallow_clone();
@@ -79,7 +79,7 @@ fn a_step_launches_each_kernel_once_for_all_sequences() {
     assert_eq!((ids(&other), launched), (ids(&chosen), 0));
 }
 
-/// Sequences with constraints, penalties or alternatives take the processor's sampler, beside others that do not.
+/// Sequences with a repetition penalty or top log-probabilities use the CPU sampler, beside sequences that do not.
 #[test]
 fn what_needs_the_processor_goes_there() {
     let model = load(&fixture("tiny/llama-gqa"));
@@ -93,17 +93,17 @@ fn what_needs_the_processor_goes_there() {
     assert!(apart(&found, &expected) < 1e-4);
 }
 
-/// The bits of a sequence do not depend on its company in a step of as many rows: neither on other prompts of its pass, nor on
-/// longer sequences, whose parts begin at the same keys.
+/// In steps with the same number of rows, the bits of a sequence do not depend on the other sequences, not even on longer ones:
+/// attention splits every sequence at the same keys.
 #[test]
 fn a_sequence_has_the_same_bits_in_any_company() {
     let model = load(&fixture("tiny/llama-gqa"));
     let mine = request(&(3..40).collect::<Vec<i64>>(), SamplingParams::default(), 9, 6);
-    // Longer than a part; and as short as this one.
+    // One prompt longer than a split of attention (256 keys), and a short one.
     let long: Vec<i64> = (0..280).map(|i| i * 7 % 300 + 1).collect();
     let others = [long, (50..53).collect()].map(|prompt: Vec<i64>| request(&prompt, SamplingParams::default(), 4, 6));
     let beside = |other: &Request| {
-        // Prompts of one pass would change the number of its rows, and with them the products' bits.
+        // Prompts in one pass would change its number of rows, and with it the bits of the matrix products.
         let mut engine = engine(&model, 2);
         let mut chosen = vec![Vec::new(); 2];
         let mut each = |id: RequestId, choice: Result<Choice, GenerateError>| {
@@ -123,13 +123,16 @@ fn a_sequence_has_the_same_bits_in_any_company() {
     assert_ne!(ids(&beside_long)[1], ids(&beside_short)[1]);
 }
 
-/// A recorder that keeps a step, and repeats it on the tensors that it had when it was recorded.
+/// A stand-in for CUDA graphs: it keeps a step as a closure, and a replay calls the closure on the recorded tensors.
 #[derive(Debug, Clone, Default)]
 struct Recordings {
+    /// Number of calls of `record`.
     recorded: Arc<AtomicUsize>,
+    /// Number of replays.
     replayed: Arc<AtomicUsize>,
-    /// Recordings that are alive.
+    /// Number of recordings that are not dropped.
     alive: Arc<AtomicUsize>,
+    /// Index of the first call of `record` that fails.
     fails_from: Option<usize>,
 }
 
@@ -183,8 +186,8 @@ impl Recordings {
     }
 }
 
-/// Sequences of several lengths come and go, so that steps take several buckets of rows, of 256 and of 512 keys. The text and its
-/// bits are those of steps that are called, and every step from the second of a bucket on is repeated.
+/// Sequences of several lengths come and go, so that steps use several buckets of rows, with 256 and with 512 keys. Replayed steps
+/// give the same tokens and the same bits as steps without a recorder.
 #[test]
 fn recorded_steps_give_the_same_text() {
     let model = load(&fixture("tiny/llama-gqa"));
@@ -208,16 +211,16 @@ fn recorded_steps_give_the_same_text() {
         found
     });
     assert_eq!((found, repeated), (expected, launched));
-    // They do not outlive the engine.
+    // Recordings do not outlive the engine.
     assert_eq!(recordings.numbers()[2], 0);
 }
 
-/// When the cache moves to other addresses, nothing that knows the old ones is repeated.
+/// When the cache moves to other addresses, the engine drops the recordings with the old addresses.
 #[test]
 fn recordings_end_when_the_cache_moves() {
     let model = load(&fixture("tiny/llama-gqa"));
     let few = [request(&[5, 6, 7], SamplingParams::default(), 1, 6)];
-    // Together they may need more pages than the cache begins with; each is stopped after six tokens.
+    // Together they reserve more pages than the cache has at first. Each is stopped after six tokens.
     let many: Vec<Request> =
         (0..8).map(|i| request(&[8, 9, 3 + i], SamplingParams::default(), i as u64, 180)).collect();
     let recordings = Recordings::default();
@@ -254,15 +257,16 @@ fn a_step_that_cannot_be_recorded_is_called() {
     let recordings = Recordings { fails_from: Some(1), ..Recordings::default() };
     let found = emulated(|| generate_in(&mut recordings.engine(&model, 2), requests)).0;
     assert_eq!(found, expected);
-    // One bucket was recorded, the next one failed, and no other was tried.
+    // The first bucket was recorded, the second one failed, and no further one was tried.
     let [recorded, replayed, _] = recordings.numbers();
     assert!(recorded == 2 && replayed > 0, "{recorded} {replayed}");
-    // On a processor without the emulation, no step is recorded.
+    // On a CPU without the emulation, no step is recorded.
     let none = Recordings::default();
     assert_eq!(ids(&generate_in(&mut none.engine(&model, 2), requests)), ids(&expected));
     assert_eq!(none.numbers(), [0, 0, 0]);
 }
 
+/// Compares [`sample_tokens`] on the emulation with [`Sampler`], for the first random number of each seed.
 fn same(logits: &Tensor, params: &SamplingParams, seeds: std::ops::Range<u64>) {
     let vocab = logits.size()[1] as usize;
     let floats = Vec::<f32>::try_from(logits.to_kind(Kind::Float).flatten(0, 1)).unwrap();
@@ -281,7 +285,7 @@ fn same(logits: &Tensor, params: &SamplingParams, seeds: std::ops::Range<u64>) {
     }
 }
 
-/// The same point gives the same token as the processor's sampler, and the same bits of its log-probability.
+/// With the same random number, the GPU sampler chooses the CPU sampler's token and returns the same bits of its log-probability.
 #[test]
 fn choices_are_those_of_the_processors_sampler() {
     torch_ext::init();
@@ -322,6 +326,6 @@ fn logits_that_are_not_finite_have_no_choice() {
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let few = emulated(|| sample_tokens(&logits, &[drawing; 2])).0.unwrap_err().to_string();
     assert!(few.contains("2 choices from logits [3, 20]"), "{few}");
-    // On a processor there is no such kernel.
+    // Without the emulation, a CPU has no such kernel.
     assert!(sample_tokens(&logits, &[drawing; 3]).is_err());
 }

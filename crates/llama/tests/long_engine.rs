@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 const CONTEXT: usize = 4096;
 
-/// A model of the fixtures with a longer context, and a window if one is given.
+/// A model of the fixtures with a context of [`CONTEXT`] tokens and, if given, a sliding window.
 fn long(name: &str, window: Option<i64>) -> Llama {
     let folder = fixture(&format!("tiny/{name}"));
     let copy = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ fn a_long_sequence_has_the_same_bits_in_any_company_and_on_any_threads() {
         let sampling = SamplingParams::greedy;
         let own = request(&prompt(2600, 1), sampling(), 5, 12);
         let alone = run(&model, 1, 1, std::slice::from_ref(&own)).remove(0);
-        // Several threads split the tokens among them. Other sequences change the tiles. A shared prefix is not computed again.
+        // More threads divide the work differently. Other sequences change the tiles. Some share a prefix, which is computed once.
         for threads in [2, 7] {
             assert_eq!(run(&model, 1, threads, std::slice::from_ref(&own))[0], alone, "{name} {threads} threads");
         }

@@ -33,7 +33,7 @@ fn ids(tokens: i64) -> Tensor {
     (Tensor::arange(tokens, (Kind::Int64, Device::Cpu)) * 37).remainder(WIDEST).unsqueeze(0)
 }
 
-/// Loss and gradients of a row, in the order of the parameters; `recompute` layers are recomputed.
+/// Loss and gradients of a row, the gradients in the order of the parameters. The first `recompute` layers are recomputed.
 fn step(model: &Llama, layout: Layout, tokens: i64, recompute: usize) -> (f64, Vec<Tensor>) {
     step_on(model, layout, &ids(tokens), recompute)
 }
@@ -85,7 +85,7 @@ fn no_tensor_of_a_step_grows_with_the_square_of_the_row() {
     }
 }
 
-/// More tokens than a piece of a feed-forward block: the pieces give the same as separate shorter rows together.
+/// A row with more tokens than a feed-forward piece gives the summed loss and gradients of separate shorter rows.
 #[test]
 fn feed_forward_blocks_in_pieces_change_nothing() {
     let model = model(2, Some(300));
@@ -110,7 +110,7 @@ fn feed_forward_blocks_in_pieces_change_nothing() {
     }
 }
 
-/// Some layers or all, in rows shorter and longer than a piece, in both types.
+/// Recomputes some layers or all, in rows shorter and longer than a feed-forward piece, in float32 and bfloat16.
 #[test]
 fn recomputation_changes_no_bit() {
     for (kind, tokens) in [(Kind::Float, 9001), (Kind::Float, 700), (Kind::BFloat16, 5000), (Kind::BFloat16, 300)] {
@@ -162,7 +162,7 @@ fn given_positions_are_those_of_a_longer_row() {
     };
     let apart = |found: &Tensor| f64::try_from((found - &expected).abs().max() / expected.abs().max()).unwrap();
     assert!(apart(&logits(&at, &mut layout)) < 1e-5);
-    // At their positions in the short row they get another output.
+    // With the positions of the short row, the output differs.
     let near = Layout::Packed(&documents).positions(before + behind);
     assert!(apart(&logits(&near, &mut layout)) > 1e-3);
 }

@@ -1,4 +1,4 @@
-//! One test program, since each one takes seconds to compile and to link.
+//! One test program for most test files, because each program takes seconds to compile and link.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bad_input;

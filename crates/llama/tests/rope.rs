@@ -1,4 +1,4 @@
-//! Compares the scalings of rotary embeddings with transformers, for every field (`tests/fixtures/make_rope.py`).
+//! Compares the scalings of rotary embeddings with transformers, for every configuration field (`tests/fixtures/make_rope.py`).
 
 use crate::common;
 

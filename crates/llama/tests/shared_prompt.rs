@@ -120,7 +120,7 @@ fn gradients_are_the_sum_over_the_rows() {
 #[test]
 fn a_layout_counts_what_sees_what() {
     let (_, groups) = row();
-    // By hand: 7·8/2 for the prompt; 7·5 + 15, 7·1 + 1, 7·9 + 45 for the responses; 4·5/2 for the document.
+    // (query, key) pairs by hand: 7·8/2 for the prompt; 7·5 + 15, 7·1 + 1, 7·9 + 45 for the responses; 4·5/2 for the document.
     assert_eq!(Layout::SharedPrompt(&groups).tokens_and_pairs(), (26, 28 + 50 + 8 + 108 + 10));
     assert_eq!(Layout::Packed(&[vec![7, 4], vec![2]]).tokens_and_pairs(), (13, 28 + 10 + 3));
     let positions: Vec<i64> = Vec::try_from(shared_positions(&groups, 29).flatten(0, -1)).unwrap();

@@ -28,7 +28,7 @@ fn load(kind: Kind) -> Option<ModelFolder> {
 #[test]
 fn logits_equal_transformers() {
     let Some(file) = test_support::shared("fixtures/smollm2/logits.safetensors") else { return };
-    // bfloat16 keeps 8 bits, so two orders of summation differ by about 2^-8 of a logit's size (20) per layer.
+    // bfloat16 has 8 significant bits, so two orders of summation differ by about 2^-8 of a logit's size (20) per layer.
     for (kind, prefix, tolerance) in [(Kind::Float, "logits", 2e-4), (Kind::BFloat16, "logits_bf16", 0.6)] {
         let Some(loaded) = load(kind) else { return };
         let _no_grad = tch::no_grad_guard();
@@ -44,7 +44,7 @@ fn logits_equal_transformers() {
     }
 }
 
-/// Collects the answers.
+/// Collects the answers by request.
 struct Answers(Vec<Option<Completion>>);
 
 impl Listener for Answers {
@@ -63,14 +63,14 @@ fn greedy_answers_equal_transformers() {
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     // In bfloat16 one ulp decides a near tie, and sums over one row are rounded differently from sums over several rows. The
     // reference was generated one sequence at a time, so the test does the same. The packed kernels keep logits in float32, so
-    // their bfloat16 is compared with forced answers instead (`packed_bfloat16_agrees_with_transformers`).
+    // their bfloat16 is tested by forced decoding instead (`packed_bfloat16_agrees_with_transformers`).
     let cases_of = [
         ("f32", Kind::Float, Kernels::Auto, 3),
         ("f32", Kind::Float, Kernels::Tensors, 3),
         ("bf16", Kind::BFloat16, Kernels::Tensors, 1),
     ];
-    // The answers were recorded on a processor with AVX512-BF16. On a processor with AVX2, transformers' own bfloat16 answers
-    // differ from them in two of five cases, so there the test compares forced answers.
+    // The answers were recorded on a CPU with AVX512-BF16. On a CPU with AVX2, transformers' own bfloat16 answers differ from
+    // them in two of five cases. On such a CPU the test scores the recorded answers instead (forced decoding).
     let recorded_here = Decoder::level() == "v4_bf16";
     if !recorded_here {
         let Some(loaded) = load(Kind::BFloat16) else { return };

@@ -81,7 +81,7 @@ fn greedy_continuations_equal_transformers() {
         let folder = fixture(&format!("tiny/{name}"));
         let greedy = ids(&reference(&folder.join("reference.safetensors"), "greedy"));
         let model = load(&folder);
-        // In a batch with other lengths, and with fewer slots than requests.
+        // The batch has prompts of several lengths, and more requests than slots.
         let params = SamplingParams::greedy;
         let requests = [
             request(&greedy[..5], params(), 0, 9),

@@ -1,4 +1,4 @@
-//! Reference numbers of `tests/fixtures`, and helpers of several test files.
+//! Readers of the reference tensors in `tests/fixtures`, and helpers that several test files share.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use weights::{Checkpoint, DType};
 #[allow(unused_imports, reason = "not every test file reads fixtures")]
 pub use test_support::fixture;
 
-/// The six tiny models.
+/// Names of the six tiny models in `tests/fixtures/tiny`.
 pub const TINY: [&str; 6] = ["llama-gqa", "llama3-rope-scaling", "llama-tied", "mistral", "qwen2", "qwen3"];
 
 /// Reads a tensor of a reference file.
@@ -45,13 +45,13 @@ pub fn ids(tensor: &Tensor) -> Vec<i64> {
     Vec::try_from(tensor.flatten(0, -1)).unwrap()
 }
 
-/// The tokens that an engine chooses for each request.
+/// The tokens that a new engine chooses for each request.
 pub fn generate(model: &Llama, kernels: Kernels, slots: usize, requests: &[Request]) -> Vec<Vec<Choice>> {
     let options = EngineOptions { slots, kernels, ..EngineOptions::default() };
     generate_in(&mut Engine::with_options(model, options).unwrap(), requests)
 }
 
-/// The same with a given engine.
+/// [`generate`] with a given engine.
 pub fn generate_in(engine: &mut Engine, requests: &[Request]) -> Vec<Vec<Choice>> {
     let mut chosen = vec![Vec::new(); requests.len()];
     engine
