@@ -1,4 +1,4 @@
-//! Compiles the emulation of the kernels for this processor.
+//! Compiles the emulation of the kernels for the CPU.
 
 fn main() {
     println!("cargo::rerun-if-changed=cuda");

@@ -34,8 +34,8 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// `order` is the order in which warps and lanes run: 0 ascending, 1 descending (blocks too), any other value a permutation that
-    /// depends on it. `blocks` is the limit of [`Limits`].
+    /// `order` is the order in which warps and lanes run: 0 ascending, 1 descending (blocks too), any other value a permutation
+    /// that depends on it. `blocks` is the limit of [`Limits`].
     #[must_use]
     pub fn new(order: u64, blocks: u32) -> Self {
         Self { order, blocks, memory: RefCell::default() }

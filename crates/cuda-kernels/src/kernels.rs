@@ -134,7 +134,7 @@ impl Machine for Gpu {
     fn place(&self, bytes: &[u8]) -> Result<u64, KernelError> {
         let driver = &self.kernels.driver;
         let mut address = 0;
-        // SAFETY: `address` is written; the copy is of the length that was allocated. An empty piece gets memory too.
+        // SAFETY: `address` is written; the copy is not longer than the allocation. An empty slice gets memory too.
         unsafe {
             let status = (driver.api.alloc)(&raw mut address, bytes.len().max(16));
             driver.check("cuMemAlloc", status)?;
@@ -147,7 +147,7 @@ impl Machine for Gpu {
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), KernelError> {
         let driver = &self.kernels.driver;
-        // SAFETY: `into` has room for what is copied.
+        // SAFETY: `into` has room for `into.len()` bytes.
         let status = unsafe { (driver.api.to_host)(into.as_mut_ptr().cast(), address, into.len()) };
         driver.check("cuMemcpyDtoH", status)
     }

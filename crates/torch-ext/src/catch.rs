@@ -1,7 +1,7 @@
 //! Turns libtorch's errors into values.
 //!
-//! `tch`'s plain operators panic when libtorch reports an error, and the text contains the whole C++ stack. [`catch`] wraps a
-//! piece of work and turns such a panic into an error of one sentence.
+//! `tch`'s plain operators panic when libtorch reports an error, and the text contains the whole C++ stack. [`catch`] runs a
+//! closure and turns such a panic into an error of one sentence.
 
 use std::any::Any;
 use std::cell::Cell;

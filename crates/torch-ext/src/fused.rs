@@ -35,7 +35,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64, on_gpu: GpuKernels) -> Re
     Ok(out)
 }
 
-/// The product of SwiGLU, `silu(gate) · up`. Both inputs have the same shape.
+/// SwiGLU's gate, `silu(gate) · up`. Both inputs have the same shape.
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not match.

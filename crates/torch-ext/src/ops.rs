@@ -91,7 +91,7 @@ pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
 
 /// `x wᵀ + b`: `x` is `[..., in]`, `w` is `[out, in]`, `b` is `[out]`; the result is `[..., out]`. Differentiable.
 ///
-/// float32 on a CPU uses oneDNN, which is fast on the processors of every vendor; all other types and devices use `at::linear`.
+/// float32 on a CPU uses oneDNN, which is fast on the CPUs of every vendor; all other types and devices use `at::linear`.
 pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     let bias = b.map_or(std::ptr::null(), Tensor::as_ptr);

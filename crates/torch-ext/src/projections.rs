@@ -1,4 +1,4 @@
-//! Linear layers that share one input, fused with the operation before them, for training on a processor.
+//! Linear layers that share one input, fused with the operation before them, for training on a CPU.
 
 use std::ffi::c_char;
 

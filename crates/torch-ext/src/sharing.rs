@@ -81,7 +81,7 @@ fn ticks_per_second() -> f64 {
 fn is_ours(number: usize) -> bool {
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: a set of processors is plain data; the call writes into it, and the macro reads a bit inside it.
+        // SAFETY: a cpu_set_t is plain data; the call writes into it, and the macro reads a bit inside it.
         unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             let size = std::mem::size_of::<libc::cpu_set_t>();

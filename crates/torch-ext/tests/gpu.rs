@@ -193,6 +193,6 @@ fn other_segments_are_refused() {
     assert!(text.contains("a segment that sees a part of what stands before it"), "{text}");
     let text = refused(&[QuerySegment::text(0, 4), QuerySegment::behind(4, 8, (0, 4))], Some(3));
     assert!(text.contains("a segment that sees a part"), "{text}");
-    // On a processor, training uses range_attention.
+    // On a CPU outside of the emulation, varlen_attention is not used: training uses range_attention.
     assert!(!varlen_fits(&q, &[QuerySegment::text(0, 12)], None));
 }
