@@ -70,7 +70,7 @@ impl Attend for Packed<'_> {
     }
 }
 
-/// A prompt with several responses in one row: the tokens of the prompt once, then those of each response.
+/// A prompt with several responses in one row: the tokens of the prompt once, then the tokens of each response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptGroup {
     /// Number of tokens of the prompt; at least 1.

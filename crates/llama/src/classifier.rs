@@ -72,7 +72,7 @@ impl SequenceClassifier {
         Ok(Self { model: model.to_kind(kind), score })
     }
 
-    /// The folder that holds the tokenizer and the chat template of a classifier: for an adapter, that of the base model.
+    /// The folder that holds the tokenizer and the chat template of a classifier. For an adapter, it is the base model's folder.
     ///
     /// # Errors
     /// When an adapter's base model is missing.

@@ -22,7 +22,7 @@ use crate::sampling::{Choice, LogitsProcessor, Sampler, all_finite};
 
 mod on_device;
 
-/// Number of prompts whose last logits are kept for later requests with the same prompt.
+/// Maximal number of kept prompts (see [`KeptPrompt`]).
 const PROMPTS_KEPT: usize = 8;
 
 /// Options of an engine.

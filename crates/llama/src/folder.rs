@@ -20,7 +20,7 @@ pub struct ModelFolder {
     pub tokenizer: Tokenizer,
     /// The chat template; base models have none.
     pub template: Option<ChatTemplate>,
-    /// Token ids that end an answer: those of the configuration, the generation configuration and the tokenizer.
+    /// Token ids that end an answer, from the configuration, the generation configuration and the tokenizer.
     pub stop_ids: Vec<i64>,
 }
 

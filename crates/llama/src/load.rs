@@ -18,7 +18,7 @@ pub enum ModelError {
     /// A weight file is faulty.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A tensor's shape differs from that of the configuration.
+    /// A tensor's shape differs from the shape that the configuration requires.
     #[error("{folder}: tensor {name} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape {
         /// The model folder.
@@ -162,7 +162,7 @@ pub fn weights_kind(folder: &Path) -> Result<Kind, ModelError> {
     stored_kind(&Checkpoint::open(folder)?, folder)
 }
 
-/// A weight of a model's files in float32 on the processor; `None` if the files have no tensor of that name.
+/// A weight of a model's files in float32 on the CPU; `None` if the files have no tensor of that name.
 ///
 /// # Errors
 /// When models do not support its type.

@@ -1,5 +1,5 @@
 //! Loops over the logits of a whole vocabulary that compilers can vectorize. They use no fused multiply-adds and a fixed order
-//! of sums, so the results are bit-equal on every processor.
+//! of sums, so the results are bit-equal on every CPU.
 
 /// Number of values that are processed together.
 const LANES: usize = 16;

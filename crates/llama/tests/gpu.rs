@@ -28,7 +28,7 @@ fn ids(all: &[Vec<Choice>]) -> Vec<Vec<i64>> {
     all.iter().map(|chosen| chosen.iter().map(|choice| choice.id).collect()).collect()
 }
 
-/// Greedy and sampled requests of several lengths, two of them with the same prompt.
+/// Greedy and sampled requests of several lengths. Two pairs have equal prompts.
 fn requests() -> Vec<Request> {
     let sampling = [
         SamplingParams::greedy(),
