@@ -27,7 +27,7 @@ impl Engine {
         // other sequences.
         let elsewhere = kept.iter().any(|(_, row)| matches!(row, Row::Host(_)));
         if elsewhere || (logits.device.is_none() && !computed.is_empty()) {
-            return Err(GenerateError::Engine("some logits of a step are on the host and some on the device".to_owned()));
+            return Err(GenerateError::Engine("a step has logits on the host and on the device".to_owned()));
         }
         let slots: Vec<usize> = kept.iter().map(|(slot, _)| *slot).chain(computed.iter().copied()).collect();
         let (mut places, mut drawings, mut others) = (Vec::new(), Vec::new(), Vec::new());
