@@ -29,7 +29,8 @@ const BATCH: usize = 10;
 
 /// The program with number `i`, the same in every run.
 fn program(i: usize) -> Value {
-    // Programs that end by themselves get 10 s, which is enough on a busy machine. Endless ones get 0.1 s.
+    // Programs that compute until the time limit get 0.1 s. The others end earlier and get 10 s, which is enough on a
+    // busy machine.
     const HOSTILE: [(&str, f64); 10] = [
         ("def f(x):\n    while True: pass", 0.1),
         ("import os\ndef f(x): os._exit(0)", 10.0),

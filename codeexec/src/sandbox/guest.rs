@@ -63,9 +63,9 @@ impl From<Stop> for Fault {
 /// The clock of one program: processor time plus sleep. The time limit and the clocks that the program reads use it,
 /// so neither depends on the machine's load. Wall time has a separate, longer limit.
 ///
-/// A sleep takes no real time: it advances this clock and counts against the time limit. The sandbox can do so because
-/// nothing outside it could happen for which a sleeping program waits. Clones share the sleep, so program and judge
-/// have the same time.
+/// A sleep takes no real time: it advances this clock and counts against the time limit. This is safe, since a sleeping
+/// program cannot be waiting for anything outside the sandbox. Clones share the sleep, so program and judge have the
+/// same time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
