@@ -1,9 +1,9 @@
-"""Threads and event loops in an interpreter that has neither threads nor sockets nor processes. Run once, before the
+"""Emulates threads, executors and event loops in an interpreter without threads, sockets and processes. Runs once, before the
 snapshot.
 
-A thread that is started waits until somebody waits for something: a `join`, a lock that is held, an empty queue, a `sleep`,
-the end of the program. Then it runs, on top of whoever waits, to its end. That is one of the orders that real threads could
-have taken, as long as no two of them wait for each other by turns; where they do, an exception says so.
+A started thread is pending until the running thread waits: for a `join`, a held lock, an empty queue, a `sleep`, the end of the
+program. Then the pending thread runs to its end, on the stack of the waiting thread. Real threads could run in this order too,
+unless two threads wait for each other by turns; in that case an exception says so.
 """
 
 
@@ -19,14 +19,14 @@ def install_concurrency():
     real_sleep = time.sleep
 
     class Abandoned(BaseException):
-        """Ends a daemon thread that waits for ever, so that those below it go on."""
+        """Ends a daemon thread that would wait for ever, so that the threads below it on the stack continue."""
 
     def run(thread):
         before, state["ident"] = state["ident"], thread._ident
         try:
             thread.run()
         except SystemExit as error:
-            # The judge hears of a program that exits in a thread of the tests.
+            # Tells the judge about an exit in a thread of the tests.
             heard = getattr(threading, "exithook", None)
             if heard is not None:
                 heard(error)
@@ -44,7 +44,7 @@ def install_concurrency():
             run(pending.pop(0))
 
     def wait(is_ready, timeout=None):
-        """Lets other threads run until something is so; false where the time passes first."""
+        """Runs other threads until `is_ready()` is true; returns False if the timeout in seconds passes first."""
         while not is_ready():
             if pending:
                 run(pending.pop(0))
@@ -60,7 +60,7 @@ def install_concurrency():
         return True
 
     class Lock:
-        """A lock that lets other threads run while it waits."""
+        """A lock that runs other threads while it waits."""
 
         def __init__(self):
             self._held = False
@@ -224,7 +224,7 @@ def install_executors(threading):
                     thread.join()
 
     class ProcessPoolExecutor(ThreadPoolExecutor):
-        """In this one process: the tasks run one after another."""
+        """Runs its tasks one after another in this one process."""
 
     concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = ThreadPoolExecutor
     concurrent.futures.ProcessPoolExecutor = ProcessPoolExecutor
@@ -336,7 +336,7 @@ def install_loops(run_pending, pending, real_sleep):
     import selectors
 
     class Waiting(selectors._BaseSelectorImpl):
-        """Nothing but time passes here: there is nothing to read or write that would come later."""
+        """A selector without files or sockets: it runs pending threads, or sleeps until the timeout."""
 
         def select(self, timeout=None):
             if pending:

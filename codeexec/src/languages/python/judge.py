@@ -1,5 +1,5 @@
-"""The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
-functions are called from here, its results come as data, and expected values never leave.
+"""The judge's side of the harness. It runs in a separate interpreter, which the program cannot reach. It calls the program's
+functions, receives the results as data, and compares them with the expected values here.
 """
 
 import ast
@@ -14,8 +14,8 @@ import traceback
 import types
 
 TESTS = "tests.py"
-LONG = 20000  # characters of tests beyond which they are not taken apart
-# What tests call the module that they import the program from, where it is not told by the names that they import.
+LONG = 20000  # characters; a longer test source is not instrumented, and its comparisons are counted by line
+# Module names by which tests import the program, for tests whose imported names do not tell.
 MODULES = frozenset({"solution", "program", "main", "submission", "candidate", "answer", "implementation", "impl", "module",
                      "your_module", "my_module", "student", "solution_code", "target"})
 
@@ -31,8 +31,8 @@ def names_in(code):
 def equal(got, expected, atol, from_json=False):
     """EvalPlus's rule: equal, or floats within a tolerance (relative 1e-7, as numpy's allclose is called there).
 
-    From JSON, where there are neither tuples nor sets and keys are strings: a tuple equals the list of its items, a set
-    the sorted list, a key its text.
+    With `from_json`, `expected` has neither tuples nor sets, and its keys are strings: a tuple equals the list of its
+    items, a set the sorted list, a key its text.
     """
     if from_json:
         if isinstance(got, tuple):
@@ -79,7 +79,7 @@ def close(got, expected, atol):
 
 
 def lint(code):
-    """What pyflakes finds in a program's text: line and column from 1, the finding's class, its message."""
+    """Pyflakes' findings in a program's source: line and column (from 1), class and message of each."""
     try:
         tree = ast.parse(code, "program.py")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -126,7 +126,7 @@ class Judge:
         self.door = door
         self.link = Link(door)
         self.checks = Checks(self.link, TESTS)
-        # Tests guard what is run by `__name__`, too.
+        # Tests may contain `if __name__ == "__main__":`.
         self.namespace = {"__name__": "__main__", "__builtins__": builtins, "__file__": TESTS,
                           "__codeexec_count__": self.checks.one, "__codeexec_counted__": self.checks.counted,
                           "__codeexec_caught__": self.checks.caught, "__codeexec_always__": self.checks.always,
@@ -135,7 +135,7 @@ class Judge:
                           "__codeexec_caught_any__": self.checks.caught_any, "__codeexec_context__": self.checks.context}
         self.names = {}
         self.modules = set()
-        # Whether the tests name something of the program, and whether one has passed.
+        # Whether the tests name something that the program defines, and whether a test has passed.
         self.is_used = self.has_passed = False
         self.entry_point = None
         self.shown = None
@@ -193,7 +193,7 @@ class Judge:
         return told(traceback.format_exception_only(type(error), error)[-1].strip())
 
     def bind(self, code):
-        """Gives the tests the names of the program that they use."""
+        """Defines, in the tests' namespace, the program's names that the code uses."""
         for name in names_in(code):
             self.is_used |= name in self.names or name == "candidate" and bool(self.entry_point)
             if name in self.namespace:
@@ -225,12 +225,12 @@ class Judge:
                 raise NameError("the program defines no " + repr(name))
             return self.link.function(name)
         value = self.link.name(name)
-        # What is no function or class is data, which is used by being there.
+        # Plain data counts as used when it is read; functions and classes when they are called.
         self.link.uses += not isinstance(value, Remote)
         return value
 
     def parsed(self, source):
-        """The text of tests as a tree, ready to be imported from and counted in."""
+        """Parses a test source, and prepares the modules that it imports."""
         linecache.cache[TESTS] = (len(source), None, source.splitlines(True), TESTS)
         tree = ast.parse(source, TESTS)
         imports = find_imports(tree)
@@ -239,7 +239,7 @@ class Judge:
         return tree
 
     def take_imports(self, imports):
-        """Notes under which names the tests import the program, and what they import of harnesses."""
+        """Notes the module names by which the tests import the program; prepares pytest and unittest if they are imported."""
         for module, names in imports:
             root = module.partition(".")[0]
             if root == "pytest":
@@ -275,7 +275,7 @@ class Judge:
         self.link.last = self.link.raised = self.link.error = None
 
     def guarded(self, name, action, needs_check=True):
-        """Runs one test and reports it; false when it did not pass."""
+        """Runs one test and reports it; returns whether it passed."""
         self.begin()
         self.checks.swallowed = None
         before = self.checks.count
@@ -291,14 +291,14 @@ class Judge:
         return True
 
     def entry(self, text):
-        """One entry of a list of tests: statements, or test functions and classes, which are run."""
+        """Runs one entry of a list of tests: statements, and the test functions and classes that it defines."""
         self.begin()
         self.checks.swallowed = None
         before = self.checks.count
         tests = ()
         try:
             if text.startswith("assert ") and "\n" not in text and plain_line(text):
-                # Most are one assertion.
+                # The fast path: most entries are one assertion.
                 code = compile(text, TESTS, "exec", dont_inherit=True)
                 self.bind(code)
                 exec(code, self.namespace)
@@ -326,7 +326,7 @@ class Judge:
             self.report(text)
 
     def expression(self, tree):
-        """One expression: an assertion by its truth where it is one of comparison, or a call that asserts."""
+        """Runs an entry that is one expression: a call that asserts, or an expression whose boolean value is the result."""
         if truth(tree.body[0].value) is True:
             raise NothingJudged
         instrument(tree)
@@ -340,7 +340,7 @@ class Judge:
                 raise AssertionError("it is false")
 
     def collected(self, names, source):
-        """Runs the test functions and classes of those names; how many there were."""
+        """Runs the test functions and classes of those names; returns the number of tests."""
         ran = 0
         for name in names:
             value = self.namespace.get(name)
@@ -351,7 +351,7 @@ class Judge:
         return ran
 
     def script(self, source):
-        """A text of tests: a `check(candidate)` function, test functions and classes, or statements."""
+        """Runs a test source: a `check(candidate)` function, test functions and classes, or statements."""
         entry_point = self.entry_point
         try:
             if len(source) > LONG:
@@ -397,7 +397,7 @@ class Judge:
             self.report(name)
 
     def begin_one(self):
-        """An assertion with a result of its own begins."""
+        """Called before each assertion that has its own result."""
         self.shown += 1
         self.checks.one()
         self.begin()
@@ -414,7 +414,7 @@ class Judge:
             self.guarded(name, action, False)
 
     def checker(self, job):
-        """Holds an output to a checker of the record's: its answer, or a pair of that and a sentence."""
+        """Runs the record's checker on an output. It returns a boolean, or a pair of a boolean and a sentence."""
         def action():
             namespace = {"__name__": "checker", "__builtins__": builtins}
             exec(compile(job["checker"], "checker.py", "exec", dont_inherit=True), namespace)
@@ -431,7 +431,7 @@ class Judge:
         self.guarded("checker", action, False)
 
     def reference(self, job):
-        """Inputs whose right outputs a reference solution gives, as EvalPlus does."""
+        """Compares the program's results with those of a reference solution for given inputs, as EvalPlus does."""
         namespace = {"__name__": "reference", "__builtins__": builtins}
         try:
             exec(compile(job["reference"], "reference.py", "exec", dont_inherit=True), namespace)

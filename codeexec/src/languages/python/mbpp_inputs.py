@@ -1,5 +1,5 @@
 def mbpp_inputs(task, inputs):
-    """The types that MBPP+'s inputs lost in JSON, as EvalPlus restores them (`mbpp_deserialize_inputs`)."""
+    """Restores the types that MBPP+'s inputs lost in JSON, as EvalPlus does (`mbpp_deserialize_inputs`)."""
     def deep(value):
         return tuple(deep(v) for v in value) if isinstance(value, list) else value
     def each(inp):

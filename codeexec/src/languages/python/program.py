@@ -1,4 +1,4 @@
-"""The half of the harness that lives with the program. Nothing here is trusted: it only carries values."""
+"""The program's side of the harness. The judge does not trust it: it only runs the program and transfers values."""
 
 import builtins
 import linecache
@@ -9,7 +9,7 @@ FILE = "program.py"
 
 
 def run_threads():
-    """Threads that nobody waited for run now, where they do not run by themselves."""
+    """Runs the threads that nobody has waited for. Does nothing in an interpreter with real threads."""
     run = globals().get("run_pending")
     if run is not None:
         run()
@@ -19,7 +19,7 @@ LOOPS = []
 
 
 def awaited(value):
-    """Runs an awaitable to its end, all of a program in one event loop."""
+    """Runs an awaitable to its end. All awaitables of a program run in one event loop."""
     import asyncio
 
     async def wait():
@@ -53,7 +53,7 @@ for _name in ("iter", "next", "bool", "len", "repr", "str", "hash", "int", "floa
 
 
 class Program:
-    """The program's side: runs it, then answers the judge's requests one at a time."""
+    """Runs the program, then answers the judge's requests one at a time."""
 
     def __init__(self, door):
         self.door = door
@@ -65,7 +65,7 @@ class Program:
         self.replaced = []
 
     def keep(self, value):
-        """A handle for an object: (number, kind, name, is callable)."""
+        """The handle of an object: (number, kind, name, name of its class)."""
         number = self.numbers.get(id(value))
         if number is None:
             number = len(self.objects) + 1
@@ -98,10 +98,10 @@ class Program:
         return self.objects[number] if number else getattr(builtins, description[2])
 
     def function(self, code, name, defaults, cells):
-        """A function that the tests pass as an argument, rebuilt on this side."""
+        """Rebuilds a function that the tests pass as an argument."""
         import marshal
         import types
-        # Assertions in it count where they are judged, which is not here.
+        # The judge's instrumentation calls these two. Assertions are counted by the judge only.
         builtins.__codeexec_count__ = lambda: None
         builtins.__codeexec_counted__ = lambda function: function
         closure = tuple(types.CellType(self.packer.unpack(cell)) for cell in cells)
@@ -117,7 +117,7 @@ class Program:
         sys.argv = argv
         self.namespace = self.own.namespace = module.__dict__
         self.namespace["__file__"] = FILE
-        # With an end of line for each, as a file has them.
+        # Each line ends with a newline, like the lines of a file.
         linecache.cache[FILE] = (len(code), None, [line + "\n" for line in code.split("\n")], FILE)
         try:
             exec(compile(code, FILE, "exec", dont_inherit=True), self.namespace)
@@ -130,7 +130,7 @@ class Program:
             return {"raised": {"class": names[0], "traceback": text}}
 
     def failure(self, error):
-        """How an exception is told: the names of its classes, its arguments, and a traceback of the program's lines."""
+        """Encodes an exception: names of its classes, arguments, message, and a traceback without the harness's own lines."""
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_code.co_filename == HERE:
             frames = frames.tb_next
@@ -190,8 +190,8 @@ class Program:
             return dumps(self.failure(error))
 
     def named(self, name):
-        """What the program defines by a name, or by an expression such as `Solution().twoSum`. A name that only the class
-        `Solution` has is a method of a new object of it."""
+        """The value of a name that the program defines, or of an expression such as `Solution().twoSum`. If only the class
+        `Solution` has the name, the value is that method of a new `Solution` object."""
         if name in self.namespace:
             return self.namespace[name]
         if not name.isidentifier():
@@ -202,7 +202,7 @@ class Program:
         raise NameError("the program defines no " + repr(name))
 
     def patch(self, wanted):
-        """Replaces attributes of modules as the tests do; what was replaced before comes back first."""
+        """Replaces attributes of modules as the tests do. First restores all attributes that were replaced before."""
         for owner, name, old, _ in reversed(self.replaced):
             setattr(owner, name, old)
         self.replaced.clear()
@@ -241,7 +241,7 @@ class Program:
         return made
 
     def operate(self, target, name, message):
-        """An operation on an object that the judge holds a handle of."""
+        """Applies an operation to an object of which the judge has a handle."""
         value = self.find(target)
         args, _ = self.packer.decode(message)
         operation = OPERATIONS.get(name)

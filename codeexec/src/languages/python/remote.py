@@ -1,5 +1,5 @@
-"""The judge's hands on the program: its functions are called from here, its results come as data, and what is no data stays
-with the program and is used by a handle.
+"""The judge's access to the program. The judge calls the program's functions, and results arrive as data. An object that is not
+data stays in the program's interpreter, and the judge uses it by a handle.
 """
 
 import builtins
@@ -8,8 +8,8 @@ import marshal
 import sys
 import types
 
-MOST_ITEMS = 100000  # of an iterator that tests pass: it is read to its end first
-# Names that libraries look for to find out what a thing is: a handle is none of these.
+MOST_ITEMS = 100000  # maximum number of items read from an iterator that is the `side_effect` of a mock
+# Attributes that libraries look for to detect a protocol; a handle implements none of these protocols.
 PROBES = frozenset({"__array__", "__array_interface__", "__array_struct__", "__array_ufunc__", "__array_function__",
                     "__array_priority__", "__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__",
                     "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__class_getitem__", "__mro_entries__",
@@ -17,11 +17,11 @@ PROBES = frozenset({"__array__", "__array_interface__", "__array_struct__", "__a
 
 
 class ProgramEnded(BaseException):
-    """The program's interpreter is gone: it exited, crashed or ran into a limit."""
+    """The program's interpreter has ended: it exited, crashed or reached a limit."""
 
 
 class Remote:
-    """An object that lives with the program."""
+    """A handle of an object in the program's interpreter."""
 
     __slots__ = ("_link", "_description", "_mixed", "__weakref__")
     _codeexec_handle = True
@@ -29,8 +29,8 @@ class Remote:
     def __init__(self, link, description, mixed=False):
         object.__setattr__(self, "_link", link)
         object.__setattr__(self, "_description", description)
-        # It came out of an operation with plain data of the tests: it never becomes plain data by another one, or an
-        # object that agrees with everything would pass for a number.
+        # True for the result of an operation with plain data of the tests. No further operation may turn such a result
+        # into plain data: otherwise an object that agrees with everything would pass as a number.
         object.__setattr__(self, "_mixed", mixed)
 
     def __call__(self, *args, **kwargs):
@@ -51,7 +51,7 @@ class Remote:
         if isinstance(other, type) and issubclass(other, Remote):
             return self._description[1] == "c" and self._description[2] == other.__name__
         if not isinstance(other, Remote):
-            return False  # an object of the program never counts as plain data, whatever its __eq__ says
+            return False  # an object of the program never equals plain data, whatever its __eq__ returns
         if self._description[0] == other._description[0] and self._description[0]:
             return True
         return self._link.operate(self._description, "eq", other) is True
@@ -151,8 +151,8 @@ def _binary(name, is_reflected=False):
         link = self._link
         if isinstance(other, Remote):
             return link.operate(self._description, name, other)
-        # With plain data on the other side an object could see what is expected of it and agree: what comes out of it has
-        # to stay an object of the program.
+        # If the other operand is plain data, the object could see the expected value and agree with it. So the result must
+        # remain an object of the program.
         result = link.operate(self._description, ("r" if is_reflected else "") + name, other)
         if isinstance(result, Remote):
             return link.mixed(result)
@@ -186,7 +186,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "
 
 
 class Link:
-    """Calls over to the program."""
+    """The judge's connection to the program: sends calls and operations, and decodes the replies."""
 
     def __init__(self, door):
         self.door = door
@@ -198,11 +198,11 @@ class Link:
         self.error = None
         self.is_quiet = False
         self.kinds = {}
-        # Classes that the tests are about: they name them.
+        # Names of the program's classes that the tests name.
         self.tested = set()
         self.patches = []
         self.stdin = None
-        # How often the tests have called the program or looked into it.
+        # How often the tests have called the program or read from it.
         self.uses = 0
 
     def is_tested(self, remote):
@@ -212,7 +212,7 @@ class Link:
         return type(remote)(self, remote._description, True)
 
     def unmixed(self, remote, name, *args):
-        """An operation that may give plain data."""
+        """Applies an operation that may return plain data. A mixed handle refuses most of these."""
         result = self.operate(remote._description, name, *args)
         if not remote._mixed:
             return result
@@ -250,7 +250,7 @@ class Link:
         return self.remote(description)
 
     def remote(self, description):
-        """A handle whose type has the name of the object's class."""
+        """Makes a handle whose type has the name of the object's class."""
         name = str(description[3])
         kind = self.kinds.get(name)
         if kind is None:
@@ -283,7 +283,7 @@ class Link:
         raise error
 
     def exception_class(self, names):
-        """The built-in class of that name, or a class of that name under the nearest built-in one."""
+        """The built-in exception of that name, or a new class of that name derived from its nearest known base class."""
         name = str(names[0])
         known = getattr(builtins, name, None)
         if isinstance(known, type) and issubclass(known, BaseException):
@@ -344,7 +344,7 @@ class Link:
         return function
 
     def said(self):
-        """What the program answered last, for messages."""
+        """The program's last call and its result, as text for messages."""
         if self.last is None or self.last[3] is None:
             return ""
         target, args, kwargs, result = self.last
@@ -353,7 +353,7 @@ class Link:
         return name + "(" + shown + ") returned " + self.short(result[0])
 
     def short(self, value, size=200):
-        """A value as text, without another word with the program."""
+        """A value as text, without a request to the program."""
         before, self.is_quiet = self.is_quiet, True
         try:
             return short(value, size)
@@ -362,7 +362,7 @@ class Link:
         finally:
             self.is_quiet = before
 
-    # What tests replace by `unittest.mock.patch` is replaced at the program's, too, and what is called there is told here.
+    # Attributes that the tests replace by `unittest.mock.patch` are replaced in the program too; calls of the mocks return here.
 
     def send_patches(self):
         list_ = [(where, name, describe(value, self.packer)) for where, name, value in self.patches]
@@ -378,7 +378,7 @@ class Link:
 
 
 def describe(value, packer, depth=0):
-    """How a stand-in is made again at the program's: a mock with what it is set to, a text to read, or a value."""
+    """Describes a replacement so that the program can rebuild it: a mock with its settings, a text to read, or a value."""
     from unittest import mock
     import io
     if isinstance(value, mock.NonCallableMock) and depth < 6:
@@ -411,7 +411,7 @@ def describe(value, packer, depth=0):
 
 
 def replay(value, path, args, kwargs):
-    """Tells a mock of a call that its stand-in had."""
+    """Repeats on a mock of the tests a call that the program's copy of the mock received."""
     from unittest import mock
     if not isinstance(value, mock.NonCallableMock):
         return
@@ -428,7 +428,7 @@ def replay(value, path, args, kwargs):
 
 
 def mirror_patches(link):
-    """Makes `unittest.mock.patch` of a module's attribute hold at the program's as well."""
+    """Makes `unittest.mock.patch` of a module's attribute take effect in the program's interpreter too."""
     from unittest import mock
     enter, leave = mock._patch.__enter__, mock._patch.__exit__
 

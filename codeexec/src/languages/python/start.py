@@ -1,5 +1,5 @@
-"""Run once, before the snapshot: imports what programs import, so that they find it imported, and makes both halves of the
-harness. `SOURCES` stands before this text."""
+"""Runs once, before the snapshot: imports the modules that programs use most, and creates both sides of the harness. `SOURCES`
+and the other constants are defined before this source."""
 
 import gc
 import sys
@@ -7,7 +7,7 @@ import types
 
 
 class DataOfMatplotlib:
-    """Places the data files of matplotlib when it is imported. The library holds them as an archive in its archive, and
+    """Writes matplotlib's data files when matplotlib is imported. The library has them as an archive inside its archive, but
     matplotlib opens them as files beside its module.
     """
 
@@ -23,7 +23,7 @@ class DataOfMatplotlib:
         if spec is None or not hasattr(spec.loader, "archive"):
             return spec
         self.place(spec.loader.get_data(spec.loader.archive + "/matplotlib/mpl-data.zip"))
-        # Where it keeps its list of fonts.
+        # The folder in which matplotlib keeps its list of fonts.
         os.environ.setdefault("MPLCONFIGDIR", self.HOME)
         home, run = self.HOME, spec.loader.exec_module
 
@@ -43,7 +43,7 @@ class DataOfMatplotlib:
         import zipfile
         with zipfile.ZipFile(io.BytesIO(archive)) as files:
             for name in files.namelist():
-                # Images of a window's buttons, samples and fonts for PostScript are not needed.
+                # Button images, sample data and PostScript fonts are not needed.
                 if name.endswith("/") or not name.startswith(("matplotlibrc", "stylelib/", "fonts/ttf/")):
                     continue
                 path = self.HOME + "/mpl-data/" + name
@@ -59,7 +59,7 @@ def _harness():
             importlib.import_module(name)
         except Exception as error:
             print("not preloaded:", name, error, file=sys.stderr)
-    # A linter for the judge, and packages that the library lacks.
+    # The judge's linter, and packages that the library archive lacks.
     for path, name in zip(PATHS, MODULES):
         sys.path.append(path)
         importlib.import_module(name)

@@ -1,8 +1,8 @@
-"""How tests are found, run and counted: a test in which no comparison was evaluated has judged nothing.
+"""Finds, runs and counts tests. A test in which no comparison was evaluated has judged nothing.
 
 A comparison is an `assert`, a call of a function whose name begins with `assert` or `fail`, `pytest.raises`, an `if` that raises,
-or a handler of an exception that the test demands. It counts when it is reached. One that fails makes the test fail, also where
-the test catches its own failure and goes on.
+or a handler of an exception that the test requires. It counts when it is reached. A comparison that fails makes the test fail,
+even if the test catches its own failure and continues.
 """
 
 import ast
@@ -30,11 +30,11 @@ class NotUsed(Exception):
 
 
 class Skipped(Exception):
-    """A test that says that it cannot be run."""
+    """A test that is skipped, or marked as expected to fail."""
 
 
 class Checks:
-    """How many comparisons were reached, and whether one failed that the tests caught themselves."""
+    """Counts the comparisons that were reached, and records a failure that the tests caught themselves."""
 
     def __init__(self, link, tests):
         self.count = 0
@@ -42,19 +42,19 @@ class Checks:
         self.tests = tests
         self.swallowed = None
         self.left = None
-        # Of each `with` that is entered, whether its context is the program's.
+        # For each `with` that was entered: whether its context manager is an object of the program.
         self.contexts = []
 
     def one(self):
         self.count += 1
 
     def entering(self):
-        """A `with` begins, whose context may end an exception of its block."""
+        """Called before a `with` whose context manager may suppress an exception of the block."""
         self.left = None
         self.contexts.append(False)
 
     def context(self, value):
-        """The context of a `with`: one of the program may end exceptions, but not the assertions of the tests."""
+        """Notes whether a context manager is the program's. Such a one may suppress exceptions, but no failed assertion."""
         if self.contexts and hasattr(type(value), "_codeexec_handle"):
             self.contexts[-1] = True
         return value
@@ -63,20 +63,20 @@ class Checks:
         self.left = sys.exc_info()[1]
 
     def stayed(self):
-        """The test goes on behind a `with`: an exception of its block has been ended by its context."""
+        """Called after such a `with`: if the block raised an exception, the context manager has suppressed it."""
         error, self.left = self.left, None
         is_programs = bool(self.contexts) and self.contexts.pop()
         if error is not None and (isinstance(error, AssertionError) or not is_programs):
             self.caught_any(error)
 
     def truth(self, value):
-        """The value of `assert value, 2`, which compares nothing: it has to be an answer by itself."""
+        """Checks the value of `assert value, 2`, which compares nothing with 2: the value must be a boolean."""
         if type(value).__name__ not in ("bool", "bool_"):
             raise ValueError("`assert a, b` asserts only a, and b is its message; write `assert a == b`")
         return value
 
     def caught(self, error=None):
-        """A handler that judges nothing has caught an exception: one that the tests raised themselves is a failure."""
+        """Called in a handler that judges nothing: an exception that the tests raised themselves is a failure."""
         error = error or sys.exc_info()[1]
         if self.swallowed is None and self.is_own(error):
             self.swallowed = AssertionError("the tests caught their own failure" + (": " + str(error) if str(error) else ""))
@@ -93,7 +93,7 @@ class Checks:
                 and re.search(r"\braise\b", linecache.getline(self.tests, trace.tb_lineno)) is not None)
 
     def caught_any(self, error=None):
-        """A handler of every exception has caught one. A program that raised inside the assertion itself has failed it."""
+        """Called in a broad handler: an exception that the program raised inside an assertion is a failure as well."""
         error = error or sys.exc_info()[1]
         self.caught(error)
         if self.swallowed is None and error is not None and (error is self.link.error or isinstance(error, ProgramEnded)):
@@ -118,8 +118,8 @@ class Checks:
         raise AlwaysTrue(what)
 
     def counted(self, function):
-        """Counts a call of a function that asserts, but for one of the program's, and for one of the tests' own, whose
-        comparisons count themselves."""
+        """Counts a call of a function that asserts, unless it is a mock, a function of the program, or a function of the
+        tests, whose own comparisons are counted."""
         is_own = getattr(getattr(function, "__code__", None), "co_filename", None) == self.tests
         is_mock = any(kind.__name__ == "NonCallableMock" for kind in type(function).__mro__)
         if not is_own and not is_mock and not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
@@ -128,12 +128,12 @@ class Checks:
 
 
 def calls(source, name):
-    """Whether a text calls a function at its margin."""
+    """Whether a line of a source begins, without indentation, with a call of a function."""
     return any(line.startswith(name + "(") for line in source.splitlines())
 
 
 def tests_in(tree):
-    """Names of the functions and classes at the margin that hold tests."""
+    """Names of the top-level functions and classes that may contain tests; `if` blocks are searched too."""
     names = []
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef):
@@ -147,7 +147,7 @@ def tests_in(tree):
 
 
 def find_imports(tree):
-    """Modules that a text imports, each with the names that it takes from it."""
+    """Modules that a source imports, each with the names imported from it."""
     found = []
     for statement in tree.body:
         if isinstance(statement, ast.Import):
@@ -190,7 +190,7 @@ def call(name, place, *args):
 
 
 def instrument(tree):
-    """Counts every comparison where it is reached."""
+    """Changes a syntax tree so that every comparison is counted when it is reached."""
     tree.body = block(tree.body)
 
 
@@ -242,7 +242,7 @@ def block(statements):
 
 
 def before_assert(statement):
-    """What is called before an assertion; one whose message is a value has to be true by itself."""
+    """The statements to insert before an assertion. If its message is a number, its value must be a boolean."""
     what = assertion(statement.test)
     if what == "nothing":
         return []
@@ -259,7 +259,7 @@ def name_of(function):
 
 
 def wrap(value):
-    """Counts a call of a function that asserts."""
+    """Changes a call of a function that asserts so that the call is counted."""
     if isinstance(value, ast.Await):
         value = value.value
     if isinstance(value, ast.Call) and re.match("_?(assert|fail)", name_of(value.func)):
@@ -274,7 +274,7 @@ def wrap(value):
 
 
 def demands(statements):
-    """Whether a block says that the test has failed."""
+    """Whether a block makes the test fail: it raises, asserts, calls `fail` or exits."""
     for statement in statements:
         if isinstance(statement, (ast.Raise, ast.Assert)):
             return True
@@ -285,7 +285,7 @@ def demands(statements):
 
 
 def demands_anywhere(handler):
-    """Whether a handler judges, or goes on raising."""
+    """Whether a handler raises, asserts, calls `fail` or exits at any depth."""
     for node in ast.walk(handler):
         if isinstance(node, (ast.Raise, ast.Assert)):
             return True
@@ -295,17 +295,17 @@ def demands_anywhere(handler):
 
 
 def handlers(statement):
-    """A handler counts where the test fails unless the exception is raised. One that judges nothing says what it caught."""
+    """Instruments handlers: one that the test needs to pass is counted; one that judges nothing reports what it caught."""
     in_body, in_else = demands(statement.body), demands(statement.orelse)
     for handler in statement.handlers:
         kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-        # One that takes the assertion's own exception demands nothing.
+        # A handler that also catches a failed assertion requires nothing.
         is_narrow = all(kind is not None and name_of(kind) not in ("Exception", "BaseException", "AssertionError")
                         for kind in kinds)
         judges = demands_anywhere(handler)
         handler.body = block(handler.body)
         if not judges:
-            # What the block raises itself, a program can raise as well.
+            # The program can raise the same classes of exceptions as the block itself.
             raised = {name_of(getattr(node.exc, "func", node.exc)) for part in statement.body for node in ast.walk(part)
                       if isinstance(node, ast.Raise) and node.exc is not None}
             if any(isinstance(node, ast.Assert) for part in statement.body for node in ast.walk(part)):
@@ -317,8 +317,8 @@ def handlers(statement):
 
 
 def split(source, tree):
-    """Makes each assert of the text and of its `check` a test of its own, which is reported and does not stop the next
-    ones. The others are counted."""
+    """Makes each top-level assert of a source and of its `check` function a separate test: it is reported, and its failure
+    does not stop the next ones. Other comparisons are counted."""
     lines = source.splitlines()
 
     def parted(statements):
@@ -327,7 +327,7 @@ def split(source, tree):
             if isinstance(statement, ast.Assert):
                 name = "\n".join(lines[statement.lineno - 1:statement.end_lineno]).strip()
                 before = before_assert(statement)
-                # One that judges nothing stays as it is, and is not reported.
+                # An assert that judges nothing stays unchanged and is not reported.
                 out.append(wrapped(statement, name, before) if before else statement)
             elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == "check" \
                     and statements is tree.body:
@@ -353,7 +353,7 @@ def wrapped(statement, name, before):
 
 
 def count_by_lines(code, source, checks):
-    """The same for a text that is too long to be taken apart: lines that begin with an assertion count when they are run."""
+    """Counts comparisons in a source that is too long to instrument: a line that begins with an assertion counts when it runs."""
     lines = {i + 1 for i, line in enumerate(source.splitlines())
              if re.match(r"\s*(assert\b|(\w+\.)*(assert|fail)\w*\()", line)}
     monitoring = sys.monitoring
@@ -380,7 +380,7 @@ def mirror_patches_once(link):
 
 
 def watch_exceptions(checks):
-    """Exceptions of the tests that end in a thread or in `contextlib.suppress` are failures, too."""
+    """Makes the tests' own exceptions a failure if they end in a thread or in `contextlib.suppress`."""
     import contextlib
     import threading
     before = threading.excepthook
@@ -389,7 +389,7 @@ def watch_exceptions(checks):
         checks.caught_any(args.exc_value)
         before(args)
     threading.excepthook = told
-    # The harness's own threads call this where Python's end quietly.
+    # The harness's threads call this hook on `SystemExit`, which ends a thread of CPython silently.
     threading.exithook = checks.caught_any
     plain = contextlib.suppress.__exit__
 
@@ -404,7 +404,7 @@ def watch_exceptions(checks):
 
 
 def watch_futures(checks):
-    """Exceptions of the tests that nobody asks a future or a task for are failures, too."""
+    """Makes the tests' own exceptions a failure if they end in a future or a task."""
     import asyncio
     import concurrent.futures
     futures = concurrent.futures.Future
@@ -433,7 +433,7 @@ def watch_futures(checks):
 
 
 def quiet_unittest(judge):
-    """`unittest.main()` in a text of tests: its classes are run afterwards."""
+    """Makes `unittest.main()` do nothing: the judge runs the test classes afterwards."""
     import unittest
     unittest.main = unittest.TestProgram = lambda *args, **kwargs: None
 
@@ -506,7 +506,7 @@ def run_unittest(judge, name, kind):
     return count
 
 
-# What tests use of pytest.
+# The part of pytest that tests use.
 
 def install_pytest(judge):
     if "pytest" in sys.modules:
@@ -564,7 +564,7 @@ class Raises:
     def __exit__(self, kind, value, traceback):
         if kind is None:
             raise AssertionError("DID NOT RAISE " + str(self.expected))
-        # An assertion of the tests themselves is not what they wait for with any exception.
+        # `raises(Exception)` does not accept a failed assertion of the tests themselves.
         is_failure = self.expected in (Exception, BaseException) and issubclass(kind, AssertionError) and self.checks.is_own(value)
         if is_failure or not issubclass(kind, self.expected):
             return False
@@ -585,7 +585,7 @@ def raises(judge, expected, *args, match=None, **kwargs):
 
 
 class Approx:
-    """Equality of numbers within a tolerance, as pytest's `approx` has it."""
+    """Equality of numbers within a tolerance, as in pytest's `approx`."""
 
     def __init__(self, expected, rel=None, abs=None, nan_ok=False):
         self.expected, self.rel, self.abs, self.nan_ok = expected, rel, abs, nan_ok
@@ -624,7 +624,7 @@ class Approx:
 
 
 class Captured:
-    """pytest's `capsys`: what is printed while a test runs."""
+    """pytest's `capsys`: captures what is printed while a test runs."""
 
     def __init__(self):
         import io
@@ -649,7 +649,7 @@ class Output(tuple):
 
 
 def cases_of(function):
-    """The arguments of each call that `parametrize` asks for."""
+    """Yields the arguments of each call that `parametrize` requests."""
     import itertools
     axes = []
     for name, args, kwargs in getattr(function, "__codeexec_marks__", ()):
@@ -667,7 +667,7 @@ def cases_of(function):
 
 
 def run_function(judge, name, function, before=None, owner=None):
-    """Calls a test function as pytest does; how many calls there were."""
+    """Calls a test function as pytest does; returns the number of calls."""
     import inspect
     plain = inspect.unwrap(function)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in (0, 1, 3) and p.default is p.empty]
@@ -698,7 +698,7 @@ def run_function(judge, name, function, before=None, owner=None):
 
 
 def fixed(judge, name, owner, ends, made):
-    """The value of a fixture."""
+    """The value of the fixture `name`. `ends` collects the clean-up functions, `made` the fixtures made so far."""
     import inspect
     if name in made:
         return made[name]

@@ -1,7 +1,7 @@
-"""Values between the program's interpreter and the judge's: plain data goes as it is, by marshal; what marshal does not
-know goes as a packed structure of tuples; what is not data goes as a handle to the object where it lives.
+"""Encodes the values that the program's interpreter and the judge's exchange. Marshal sends plain data as it is. Types that
+marshal lacks are packed as tagged tuples. An object that is not data stays where it is, and a handle to it is sent.
 
-A message is (0, value) or (1, packed). Packed: an atom is itself, everything else a tuple whose first item is a tag.
+A message is (0, value) or (1, packed). In packed form, an atom is itself; any other value is a tuple whose first item is a tag.
 """
 
 import itertools
@@ -14,7 +14,7 @@ DEPTH = 200
 
 
 def is_plain(value, depth=0):
-    """True when marshal gives back an equal value of the same types."""
+    """True if marshal restores an equal value of the same types."""
     kind = type(value)
     if kind in ATOMS:
         return True
@@ -36,7 +36,7 @@ ITERATORS = frozenset({type(i for i in ()), type(iter([])), type(iter(())), type
                        itertools.islice, itertools.count, itertools.cycle, itertools.repeat})
 
 
-# What a class has that says nothing about its objects.
+# Attributes of a class that are not sent with it.
 NO_MEMBERS = frozenset({"__dict__", "__weakref__", "__module__", "__slots__", "__annotate__", "__annotate_func__",
                         "__annotations__", "__annotations_cache__", "__dataclass_fields__", "__dataclass_params__",
                         "__static_attributes__", "__firstlineno__", "__doc__", "__classdictcell__", "__match_args__",
@@ -44,14 +44,14 @@ NO_MEMBERS = frozenset({"__dict__", "__weakref__", "__module__", "__slots__", "_
 
 
 class Own:
-    """Classes that the tests define, and their objects: the program gets copies of both. What it changes in them, and those
-    that it makes, come back with its answer.
+    """Classes that the tests define, and their objects. The program gets copies of both. Its changes to these objects, and
+    new objects of these classes, return with its reply.
 
-    A class goes over once, as the code of its functions; an object goes over with its fields in each message that it is in.
+    A class is sent once, as the code of its functions. An object is sent with its fields in each message that contains it.
     """
 
     def __init__(self, home=None):
-        # The module whose classes they are; nothing on the program's side.
+        # The name of the module whose classes these are; None on the program's side.
         self.home = home
         self.classes = {}
         self.class_numbers = {}
@@ -71,7 +71,7 @@ class Own:
     def number(self, value):
         number = self.numbers.get(id(value))
         if number is None:
-            # The two sides count apart, so that both can make new ones.
+            # The judge uses odd numbers and the program even ones, so that both can number new objects.
             number = (len(self.objects) + 1) * 2 + (1 if self.home else 0)
             self.objects[number] = value
             self.numbers[id(value)] = number
@@ -91,7 +91,7 @@ class Own:
         if number in self.told:
             return ("own", number)
         self.told.add(number)
-        # The class first: where it is told of for the first time, the fields need it.
+        # The class is packed first: the fields may contain objects of the same class.
         kind = self.pack_class(type(value), packer)
         return ("own", number, kind, [(name, packer.pack(item, depth)) for name, item in self.fields(value).items()])
 
@@ -117,7 +117,7 @@ class Own:
                 try:
                     members.append((name, wrapper, [self.pack_member(part, kind, packer) for part in parts]))
                 except (TypeError, ValueError, RecursionError):
-                    # What cannot go over is not there.
+                    # A member that cannot be packed is left out.
                     pass
         return (number, kind.__name__, bases, members)
 
@@ -164,7 +164,7 @@ class Own:
             else:
                 module = __import__(base[0], fromlist=["x"])
                 found.append(getattr(module, base[1]))
-        # Where the program defines a class of that name, the objects are that class's.
+        # If the program defines a class of that name, the objects become objects of that class.
         kind = self.namespace.get(name)
         if not isinstance(kind, type):
             kind = type(name, tuple(found), {"__module__": "__main__"})
@@ -191,7 +191,7 @@ class Own:
 
 
 class Packer:
-    """Packs and unpacks; `keep` turns an object into a handle's description, `find` a description into an object."""
+    """Packs and unpacks values. `keep` maps an object to the description of its handle, `find` a description to an object."""
 
     def __init__(self, keep, find, own):
         self.keep = keep
@@ -273,7 +273,7 @@ class Packer:
         for base in (int, float, str, bytes):
             if isinstance(value, base) and kind.__eq__ is base.__eq__:
                 return base.__new__(base, value)
-        # A named tuple equals the tuple of its items, and keeps its attributes only as an object.
+        # A named tuple arrives as the tuple of its items, which it equals; `unpack` does not use the handle.
         if isinstance(value, tuple) and kind.__eq__ is tuple.__eq__:
             return ("nt", [self.pack(v, down) for v in tuple.__iter__(value)], self.keep(value))
         if self.own.knows(value):
@@ -281,7 +281,7 @@ class Packer:
         return ("o", self.keep(value))
 
     def table(self, value, kind, depth):
-        """A pandas object whose labels are plain, as its columns."""
+        """Packs a pandas object as its columns and labels; None if the labels are of another type, such as a MultiIndex."""
         import pandas
 
         def column(series):
@@ -408,12 +408,12 @@ def dumps(value):
 
 
 def loads(data):
-    # Rust has checked that there is no code in it; CPython before 3.13 cannot be told.
+    # Rust has checked that `data` contains no code; CPython before 3.13 has no `allow_code`.
     return marshal.loads(data, allow_code=False) if sys.version_info >= (3, 13) else marshal.loads(data)
 
 
 def loads_code(data):
-    """A function of the tests, on the program's side."""
+    """Loads the code of a function of the tests, on the program's side."""
     return marshal.loads(data)
 
 
@@ -421,7 +421,7 @@ NO_SITE = ". Site initialization is disabled, did you forget"
 
 
 def told(text):
-    """A message about a module that is not there, in words that a reader can act on."""
+    """Replaces CPython's message about a missing module by `this sandbox has no package NAME`."""
     at = text.find(NO_SITE)
     if at < 0:
         return text
@@ -445,7 +445,7 @@ def has_mutable(values):
 
 
 def update(old, new):
-    """Gives `old` the content of `new`, as a call in the same interpreter would have done."""
+    """Copies the content of `new` into `old`: an argument that a call in the other interpreter has changed."""
     if type(old) is not type(new) or old is new:
         return
     if type(old).__name__ == "ndarray":

@@ -1,7 +1,7 @@
-"""Assertions whose answer does not depend on the program: they judge nothing, and are not counted.
+"""Finds assertions whose result does not depend on the program. Such assertions judge nothing and are not counted.
 
-`truth` knows what is true or false whatever the program does: constants, a generator or a list of comparisons, `... or True`, a
-value compared with itself.
+`truth` finds expressions that are true or false whatever the program does: constants, a generator or a list of comparisons,
+`... or True`, a value compared with itself.
 """
 
 import ast
@@ -11,7 +11,7 @@ QUESTIONS = (ast.Compare, ast.BoolOp)
 
 
 class AlwaysTrue(ValueError):
-    """An assertion that was meant to compare and cannot fail."""
+    """An assertion that was meant to compare but cannot fail."""
 
     def __init__(self, what):
         super().__init__("an assertion of " + what + " is always true, so it judges nothing")
@@ -31,7 +31,7 @@ def same(one, other):
 
 
 def truth(node):
-    """True or False where the truth of an expression is known; None where it depends on something."""
+    """The truth value of an expression if it is known before the run; otherwise None."""
     if isinstance(node, ast.Constant):
         return bool(node.value)
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
@@ -83,7 +83,7 @@ def truth_of_comparison(node):
 
 
 def assertion(test):
-    """What an asserted expression is: None, if it judges; "nothing"; or, where it was meant to judge, what it is."""
+    """Classifies an asserted expression: None if it judges; a noun for it if it was meant to judge; otherwise "nothing"."""
     if truth(test) is not True:
         return None
     if isinstance(test, ast.Tuple):
@@ -101,12 +101,12 @@ def assertion(test):
 
 
 def told_number(message):
-    """Whether the message of an assertion is a value, as if it were compared: `assert f(1), 2`."""
+    """Whether an assertion's message is a constant other than text, as if it were compared: `assert f(1), 2`."""
     return isinstance(message, ast.Constant) and not isinstance(message.value, (str, bytes, type(None)))
 
 
 def judges_nothing(function, args):
-    """Whether a call that asserts is given nothing of the program."""
+    """Whether the result of a call that asserts does not depend on the program."""
     if not args:
         return False
     if all(is_fixed(arg) for arg in args):
@@ -121,7 +121,7 @@ def judges_nothing(function, args):
 
 
 def plain_line(text):
-    """Whether a line is an assertion that needs no look: most are `assert f(...) == value`."""
+    """Whether an assertion in one line needs no instrumentation: most have the form `assert f(...) == value`."""
     left, sign, right = text[7:].partition(" == ")
     if not sign or left.strip() == right.strip() or left[:1] in "[{('\"" or left.count("(") != left.count(")"):
         return False
@@ -129,7 +129,7 @@ def plain_line(text):
 
 
 def jumps(statements):
-    """Whether a `finally` leaves by itself, which swallows exceptions."""
+    """Whether a `finally` block has a `return`, `break` or `continue`, which swallows exceptions."""
     for statement in statements:
         if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
             return True
@@ -141,7 +141,7 @@ def jumps(statements):
 
 
 def may_swallow(item):
-    """Whether the context of a `with` may end an exception of its block, other than one that the test asks for."""
+    """Whether the context manager of a `with` may suppress an exception that the test does not expect."""
     made = item.context_expr
     if not isinstance(made, ast.Call):
         return True
