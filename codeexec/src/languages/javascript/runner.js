@@ -1,4 +1,4 @@
-// The interfaces that tests are written for: node:test, and the part of Jest, Mocha and Vitest that is common.
+// The APIs of test runners that tests use: node:test, and the common part of Jest, Mocha and Vitest.
 function makeRunner(assertion, assert) {
   const cases = [];
   const root = {name: '', before: [], after: [], first: [], last: []};
@@ -28,7 +28,7 @@ function makeRunner(assertion, assert) {
     beforeEach: hook('before'), afterEach: hook('after'), before: hook('first'), beforeAll: hook('first'),
     after: hook('last'), afterAll: hook('last')};
   const module = Object.assign((...args) => test(...args), names, {default: test, mock: {fn: f => f ?? (() => undefined)}, assert});
-  /// Runs what was registered; each case by `run(name, action)`.
+  /// Runs each registered test case by `run(name, action)`.
   const runAll = async run => {
     const started = new Set();
     for (const one of cases.splice(0)) {
@@ -57,7 +57,7 @@ function makeRunner(assertion, assert) {
 function makeExpect(assertion) {
   const near = (a, b, digits = 2) => a === b || Math.abs(a - b) < 0.5 * 10 ** -digits;
   const deep = (a, b) => sameDeep(a, b, true);
-  // As Jest's toEqual: what is undefined is as if it were not there.
+  // As in Jest's toEqual, properties that are undefined are ignored.
   const loose = value => Array.isArray(value) ? value.map(loose)
     : value && Object.getPrototypeOf(value) === Object.prototype
       ? Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) => [k, loose(v)])) : value;

@@ -1,4 +1,4 @@
-// Run once, before the snapshot.
+// Runs once, before the snapshot.
 {
   const {std, os} = globalThis;
   preloaded['/lib/lodash.js'] = load(std, '/lib/lodash.js');

@@ -1,6 +1,6 @@
-// Values between the program's interpreter and the judge's as JSON text (see packed.rs). Tags beside the common ones:
+// Encodes the values that the program's interpreter and the judge's exchange as JSON text (see packed.rs). Additional tags:
 // `m` Map (pairs), `t` Date (milliseconds), `x` RegExp (source, flags), `a` typed array (`c`: its class), `e` Error
-// (`c`: its name, `m`: its message). What is no data goes as a handle: `id`, `c` its class, `f` callable.
+// (`c`: its name, `m`: its message). An object that is not data is sent as a handle: `id`, `c` its class, `f` whether callable.
 const DEPTH = 200;
 const TYPED = ['Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array', 'Uint32Array',
   'Float32Array', 'Float64Array'];
@@ -66,7 +66,7 @@ function error(name, message) {
   return made;
 }
 
-/// Gives `old` the content of `now`, as a call in the same interpreter would have done.
+/// Copies the content of `now` into `old`: an argument that a call in the other interpreter has changed.
 function update(old, now) {
   if (Array.isArray(old) && Array.isArray(now)) {
     old.length = 0;

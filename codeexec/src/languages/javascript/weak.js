@@ -1,6 +1,6 @@
-// Assertions whose answer does not depend on the program: they judge nothing, and are not counted.
+// Finds assertions whose result does not depend on the program. Such assertions judge nothing and are not counted.
 
-/// The parts between the parenthesis at `open` and the one that closes it, and the place behind that.
+/// The parts, split at commas, between the bracket at index `open` and its closing bracket, and the index after that bracket.
 function partsAt(text, open) {
   const parts = [''];
   let depth = 0, quote = '';
@@ -29,12 +29,12 @@ const isFixed = part => part !== '' && !/[\p{ID_Start}$_]/u.test(part
   .replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`$]*`/g, '0')
   .replace(/\b(?:true|false|null|undefined|NaN|Infinity|typeof|new|0x[\da-f]+|\d+n|\d+e\d+)\b/gi, '0'));
 
-/// Whether an asserted expression is true whatever its names are: a list, a function, `... || true`.
+/// Whether an asserted expression does not depend on the program: a constant, a list, a function, `... || true`.
 const isAlways = part => isFixed(part) || /\|\|\s*(?:true|1)$/.test(part) || /^(?:true|1)\s*\|\|/.test(part)
   || /^(?:async\s*)?(?:\([^()]*\)|[\w$]+)\s*=>/.test(part) || /^function\b/.test(part)
   || part.startsWith('[') && partsAt(part, 0)?.end === part.length;
 
-/// Whether every assertion of a line is one that judges nothing.
+/// Whether a line has assertions and all of them judge nothing.
 function judgesNothing(line) {
   const found = [...line.matchAll(/\b(expect|assert(?:\s*\.\s*\w+)*|ok|equal|strictEqual|deepEqual|deepStrictEqual)\s*\(/g)];
   return found.length > 0 && found.every(match => {
@@ -54,7 +54,7 @@ function judgesNothing(line) {
   });
 }
 
-/// `finally` that leaves by itself swallows an exception: it is told before, where the `try` has no `catch`.
+/// Adds a `catch` to each `try` without one whose `finally` has a `return`, `break` or `continue`, which swallows exceptions.
 function withWatchedFinally(text) {
   let out = text;
   for (const match of [...text.matchAll(/\}\s*finally\s*\{/g)].reverse()) {

@@ -1,6 +1,6 @@
 <?php
-// The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
-// functions are called from here, its results come as data, and expected values never leave.
+// The judge's side of the harness. It runs in a separate interpreter, which the program cannot reach. It calls the program's
+// functions, receives the results as data, and compares them with the expected values here.
 namespace Codeexec;
 
 require '/lib/values.php';
@@ -8,7 +8,7 @@ require '/lib/phpunit.php';
 
 final class ProgramEnded extends \Error {}
 
-/** An object that lives with the program. */
+/** A handle of an object in the program's interpreter. */
 class Remote implements \ArrayAccess, \Countable, \IteratorAggregate {
     public function __construct(...$args) {
         Link::bind($this, Link::ask(['op' => 'new', 'class' => static::class, 'args' => Link::pack($args)], false));
@@ -34,7 +34,7 @@ class Remote implements \ArrayAccess, \Countable, \IteratorAggregate {
 
 final class Link {
     public static int $calls = 0;
-    /** Requests to the program in this run. */
+    /** The number of requests to the program in this run. */
     public static int $all = 0;
     public static ?string $raised = null;
     public static string $last = '';
@@ -143,25 +143,25 @@ final class Link {
 
 final class Judge {
     public static array $job;
-    /** Comparisons that were evaluated: assertions, and conditions of tests that say by an exception what they think. */
+    /** Numbers of evaluated assertions and, below, of evaluated `if` conditions, which count in tests that throw or exit. */
     public static int $checks = 0;
     public static int $conditions = 0;
     public const NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged';
     public const NOT_USED = 'the tests use nothing that the program defines, or never call it, so nothing was judged';
-    /** What the tests threw themselves and caught again: a failure. */
+    /** An exception that the tests threw and caught themselves: it is a failure. */
     public static ?\Throwable $swallowed = null;
     public static bool $hasPassed = false;
     private static array $source = [];
 
-    /** A handler of the tests has caught this. */
+    /** Called in each `catch` of the tests: records a failure that they catch. */
     public static function caught(\Throwable $error): void {
         if (self::$swallowed !== null) return;
         if (Link::isOfProgram($error)) {
-            // A program that throws inside the assertion, or the condition, has failed it.
+            // An exception that the program throws inside an assertion or a condition is a failure.
             foreach ($error->getTrace() as $frame) {
                 if (($frame['file'] ?? '') !== '/tmp/tests.php') continue;
                 $line = self::$source[$frame['line'] - 1] ?? '';
-                // Every call of it in that line is inside one.
+                // That is so if every call of the function in that line is inside one.
                 preg_match_all('/\b' . preg_quote(Link::$lastName, '/') . '\s*\(/i', $line, $places, PREG_OFFSET_CAPTURE);
                 $isInside = fn($place) => preg_match('/\b(if|elseif|assert\w*)\s*\([^;{]*$/i', substr($line, 0, $place[1]));
                 if ($places[0] && array_filter($places[0], $isInside) === $places[0]) self::$swallowed = $error;
@@ -173,7 +173,7 @@ final class Judge {
         if ($isThrown || $error instanceof \AssertionError || $error instanceof \PHPUnit\Framework\AssertionFailedError) self::$swallowed = $error;
     }
 
-    /** Throws the failure that the tests have caught, if there is one, and refuses tests that switch assertions off. */
+    /** Throws the failure that the tests have caught, if any. Refuses tests that switch assertions off. */
     public static function settle(): void {
         [$error, self::$swallowed] = [self::$swallowed, null];
         if ($error !== null) throw new \Exception('the tests caught their own failure: ' . $error->getMessage());
@@ -185,7 +185,7 @@ final class Judge {
     /** Whether the tests name something that the program defines. */
     public static function isUsed(): bool {
         if (Link::$all > 0) return true;
-        // Constants are used by being there; functions and classes by being called.
+        // A constant counts as used if the tests name it; functions and classes count if they are called.
         $texts = implode("\n", [self::$job['setup'] ?? '', self::$job['test'] ?? '', ...(self::$job['tests'] ?? [])]);
         $names = self::$job['names'];
         $defined = array_column($names['constants'] ?? [], 0);
@@ -201,7 +201,7 @@ final class Judge {
         return $value;
     }
 
-    /** Counts the assertions and conditions of a text where they are reached. */
+    /** Changes a test source so that its assertions and conditions are counted when they are reached. */
     public static function counting(string $text): string {
         if (!function_exists('token_get_all')) {
             return preg_replace('/(?<![\w>:$])assert\s*\(/i', '\\Codeexec\\Judge::$checks += (int) assert(', $text);
@@ -210,7 +210,7 @@ final class Judge {
         $out = '';
         $depths = [];
         $depth = 0;
-        // Inside the parentheses of `catch`: the variable of the exception, and the depth.
+        // `$catch`: inside the parentheses of a `catch`, the exception's variable and the depth. `$handler`: that variable, up to `{`.
         $catch = null;
         $handler = null;
         foreach ($tokens as $i => $token) {
@@ -225,13 +225,13 @@ final class Judge {
             $isFree = !is_array($before) || !in_array($before[0], [T_OBJECT_OPERATOR, T_DOUBLE_COLON, T_FUNCTION, T_NEW, T_NULLSAFE_OBJECT_OPERATOR], true);
             if (in_array($kind, [T_STRING, T_NAME_FULLY_QUALIFIED], true) && in_array(strtolower($word), ['assert', '\\assert'], true)
                 && ($tokens[$next] ?? null) === '(' && $isFree) {
-                // What is true whatever the program does is not counted.
+                // An assertion that is true whatever the program does is not counted.
                 if (!self::isAlways(self::arguments($tokens, $next)[0] ?? [])) $word = '\\Codeexec\\Judge::$checks += (int) ' . $word;
             } elseif ($kind === T_STRING && $isMethod && preg_match('/^assert/', $word) && ($tokens[$next] ?? null) === '('
                 && self::isFixed(self::arguments($tokens, $next), $word)) {
                 $word = "codeexecFixed('$word')";
             } elseif ($kind === T_FINALLY && self::jumps($tokens, $next)) {
-                // It leaves by itself, which swallows an exception.
+                // A `return`, `break` or `continue` in `finally` swallows an exception.
                 $word = 'catch (\\Throwable $codeexecCaught) {\\Codeexec\\Judge::caught($codeexecCaught); throw $codeexecCaught;} finally';
             } elseif ($kind === T_CATCH) {
                 $catch = ['', $depth];
@@ -294,7 +294,7 @@ final class Judge {
         return $tokens !== [];
     }
 
-    /** Whether an asserted expression is true whatever its names are: a list, a function, `... || true`. */
+    /** Whether an asserted expression does not depend on the program: a constant, a list, a function, `... || true`. */
     private static function isAlways(array $tokens): bool {
         if (self::isConstant($tokens)) return true;
         $text = self::text($tokens);
@@ -312,7 +312,7 @@ final class Judge {
         return false;
     }
 
-    /** Whether a method that asserts is given nothing of the program, or one value twice. */
+    /** Whether the result of a method that asserts does not depend on the program: constant arguments, or one value twice. */
     private static function isFixed(array $arguments, string $name): bool {
         if (in_array($name, ['assertTrue', 'assertNotEmpty', 'assertNotNull'], true)) return self::isAlways($arguments[0] ?? []);
         $isPair = preg_match('/^assert(Same|Equals)/', $name) && count($arguments) > 1;
@@ -320,7 +320,7 @@ final class Judge {
         return self::isConstant($arguments[0]) && self::isConstant($arguments[1]) || self::text($arguments[0]) === self::text($arguments[1]);
     }
 
-    /** Whether the block that begins at a token leaves by itself. */
+    /** Whether the block that begins at the token `$open` has a `return`, `break` or `continue`. */
     private static function jumps(array $tokens, int $open): bool {
         $depth = 0;
         for ($i = $open; $i < count($tokens); $i++) {
@@ -332,7 +332,7 @@ final class Judge {
         return false;
     }
 
-    /** Whether what ran has judged the program. */
+    /** Whether the test that ran has judged the program. */
     public static function hasJudged(string $text): bool {
         return self::$checks > 0 || (self::$conditions > 0 && Link::$calls > 0 && preg_match('/\bthrow\b|\bexit\b|\bdie\b/i', $text));
     }
@@ -354,7 +354,7 @@ final class Judge {
         }
     }
 
-    /** Test classes and functions that a text has defined; how many tests there were. */
+    /** Runs the test classes and functions that a test source has defined; returns the number of tests. */
     public static function collected(array $classes, array $functions, string $text): int {
         $count = 0;
         foreach ($classes as $class) {
@@ -395,7 +395,7 @@ final class Judge {
         $result = ['name' => self::cut($name, 300), 'passed' => $error === null, 'message' => '', 'kind' => 'passed'];
         if ($error !== null) {
             $ofProgram = Link::isOfProgram($error);
-            // What a test throws says that a result is wrong; what PHP itself throws says that the test could not be run.
+            // An exception that a test throws means a wrong result. An error that PHP throws means that the test could not run.
             $isTests = !$ofProgram && ($error instanceof \Exception || $error instanceof \AssertionError);
             $text = $error instanceof \Exception || $error instanceof \AssertionError ? $error->getMessage() : get_class($error) . ': ' . $error->getMessage();
             if ($ofProgram && !$error instanceof ProgramEnded) $text = get_class($error) . ': ' . $error->getMessage();
@@ -412,7 +412,7 @@ final class Judge {
         return preg_match('//u', $text) ? mb_substr($text, 0, $size) : substr(bin2hex($text), 0, $size);
     }
 
-    /** Stand-ins for what the program defines and the tests do not. */
+    /** Defines stand-ins for the functions, classes and constants that the program defines and the tests do not. */
     public static function define(string $text): void {
         $names = self::$job['names'];
         foreach ($names['functions'] ?? [] as $name => $parameters) {
@@ -454,7 +454,7 @@ final class Judge {
 
     public static function write(string $text): string {
         $text = (preg_match('/^\s*<\?(php|=)/i', $text) ? '' : '<?php ') . $text . "\n;";
-        // The program is there already.
+        // The program is loaded already, so `require` and `include` are removed.
         $text = preg_replace('/^\s*(require|include)(_once)?\b[^;]*;/mi', '', $text);
         self::$source = explode("\n", $text);
         file_put_contents('/tmp/tests.php', self::counting($text));

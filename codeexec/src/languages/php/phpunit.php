@@ -33,7 +33,7 @@ abstract class TestCase {
     public function expectException(string $class): void { $this->expected = $class; }
     public function expectExceptionMessage(string $message): void { $this->expected ??= \Throwable::class; $this->message = $message; }
 
-    /** An assertion whose answer does not depend on the program: it is not counted. */
+    /** An assertion whose result does not depend on the program: it runs, but is not counted. */
     public static function codeexecFixed(string $name): callable {
         return function (...$arguments) use ($name) {
             $before = \Codeexec\Judge::$checks;
@@ -52,7 +52,7 @@ abstract class TestCase {
     private static function compare(bool $holds, $expected, $got, string $how, string $message): void {
         self::check($holds, $message !== '' ? $message : self::shown($got) . " $how " . self::shown($expected));
     }
-    /** Whether values are equal as PHPUnit has it: numbers by value, objects of the program never to plain data. */
+    /** Whether two values are equal as in PHPUnit: numbers by value. An object of the program never equals plain data. */
     private static function same($a, $b): bool {
         if (is_object($a) !== is_object($b)) return false;
         if (is_bool($a) !== is_bool($b) || is_array($a) !== is_array($b) || ($a === null) !== ($b === null)) return false;

@@ -1,5 +1,5 @@
 <?php
-// The half of the harness that lives with the program. Nothing here is trusted: it only carries values.
+// The program's side of the harness. The judge does not trust it: it only runs the program and transfers values.
 namespace Codeexec;
 
 require '/lib/values.php';
@@ -18,7 +18,7 @@ final class Program {
     public static function find(array $packed) {
         $id = $packed['id'];
         if ($id > 0) return self::$objects[$id];
-        // A function of the judge's: called back over the door.
+        // A function of the judge: calling it sends a callback message to the judge.
         return function (...$args) use ($id) {
             Door::say('R' . json(['callback' => $id, 'args' => self::pack($args)]));
             for (;;) {
@@ -61,7 +61,7 @@ final class Program {
         }
     }
 
-    /** What the program defines, for the judge's stand-ins. */
+    /** The functions, classes and constants that the program defines, for the judge's stand-ins. */
     public static function names(array $globals): array {
         $functions = [];
         foreach (get_defined_functions()['user'] as $name) {

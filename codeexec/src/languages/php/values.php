@@ -1,6 +1,6 @@
 <?php
-// Values between the program's interpreter and the judge's as JSON text (see packed.rs). Tags beside the common ones: `k`
-// stdClass (pairs). What is no data goes as a handle: `id`, `c` its class, `f` callable.
+// Encodes the values that the program's interpreter and the judge's exchange as JSON text (see packed.rs). Additional tag: `k`
+// stdClass (pairs). An object that is not data is sent as a handle: `id`, `c` its class, `f` whether it is a closure.
 namespace Codeexec;
 
 const FLAGS = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION;
@@ -47,7 +47,7 @@ function unpack_value($packed, callable $find) {
     throw new \TypeError('an unknown tag');
 }
 
-/** The way to the embedder: a line is written, and the answer is a line. */
+/** The channel to the host: writes a message as one line, and reads the answer as one line. */
 final class Door {
     private static $in;
     private static $out;
@@ -61,7 +61,7 @@ final class Door {
     }
 }
 
-/** `php://stdin` and its kin, which this build of PHP cannot open: they are files here. Everything else is PHP's own. */
+/** Opens `php://stdin`, `stdout` and `stderr`, which this build of PHP cannot open, as device files. PHP opens the others. */
 final class Streams {
     public $context;
     private $file;

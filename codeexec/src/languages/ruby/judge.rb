@@ -1,10 +1,10 @@
-# The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
-# methods are called from here, its results come as data, and expected values never leave.
+# The judge's side of the harness. It runs in a separate interpreter, which the program cannot reach. It calls the program's
+# methods, receives the results as data, and compares them with the expected values here.
 module Codeexec
   class ProgramEnded < Exception; end
   class AssertionFailed < StandardError; end
 
-  # An object that lives with the program.
+  # A handle of an object in the program's interpreter.
   class Remote < BasicObject
     def initialize(link, packed)
       @link = link
@@ -13,7 +13,7 @@ module Codeexec
 
     def __packed__ = @packed
 
-    # An object of the program never counts as equal to plain data, whatever its `==` says.
+    # An object of the program never equals plain data, whatever its `==` returns.
     def ==(other)
       return false unless ::Codeexec.remote?(other)
 
@@ -145,7 +145,7 @@ module Codeexec
     def of_program?(error) = error.is_a?(ProgramEnded) || @thrown.key?(error)
   end
 
-  # Assertions in the spelling of Minitest and Test::Unit, at the top level and in test cases.
+  # Assertions with the names that they have in Minitest and Test::Unit, for the top level and for test cases.
   module Assertions
     def assert(value, message = nil)
       Codeexec.judge.checks += 1 unless value && Codeexec.judge.weak?
@@ -240,7 +240,7 @@ module Codeexec
       entry(@job['entry_point'] ? "check(#{@job['entry_point']})" : 'tests', text)
     end
 
-    # Statements, or test classes and methods, which are run.
+    # Runs a test source: statements, and the test classes and methods that it defines.
     def entry(name, text)
       known, methods = TestCase.kinds.size, Object.private_instance_methods(false)
       begin_counting
@@ -251,8 +251,8 @@ module Codeexec
         is_list = @job['kind'] == 'asserts'
         raise AssertionFailed, 'it is false' if is_list && value == false
 
-        # `require` is true as well: only what the program had a part in counts.
-        # An assertion answers true as well.
+        # `require` returns true as well, so a true value counts only if the tests called the program.
+        # A weak assertion returns true as well, so it must not count.
         is_true = is_list && value == true && @link.calls.positive? && !@has_weak
         judged = @checks.positive? || is_true || judges?(text)
       end
@@ -277,10 +277,10 @@ module Codeexec
       end
     end
 
-    # A failure that the tests raised themselves and rescued again is a failure.
+    # Runs a block. A failure that the tests raised themselves and rescued again fails the test.
     def watching
       swallowed = nil
-      # An assertion that failed and did not stop the test was swallowed as well by `ensure`, or by an assertion of exceptions.
+      # A failed assertion that did not stop the test was swallowed by `ensure` or by `assert_raises`.
       trace = TracePoint.new(:rescue, :raise) do |point|
         error = point.raised_exception
         here = point.event == :raise ? error.is_a?(AssertionFailed) : point.path == 'tests.rb' && own?(error)
@@ -292,16 +292,16 @@ module Codeexec
       value
     end
 
-    # A program that raises inside the assertion, or the condition, has failed it.
+    # Whether the program raised an exception inside an assertion or a condition of the tests: this is a failure.
     def in_assertion?(error)
       at = error.backtrace_locations&.find { |place| place.path == 'tests.rb' }
       line = at ? @source[at.lineno - 1] || '' : ''
-      # Every call of it in that line is inside one.
+      # That is so if every call of the method in that line is inside one.
       places = line.enum_for(:scan, /\b#{Regexp.escape(@link.last_name.to_s)}\b/).map { Regexp.last_match.pre_match }
       places.any? && places.all? { |before| before.match?(/\b(assert|refute|if|unless|elsif)\w*\b[^;]*\z/) }
     end
 
-    # Whether the assertion of the tests that is being evaluated judges nothing.
+    # Whether the tests' current assertion judges nothing.
     def weak?
       at = caller_locations.find { |place| place.path == 'tests.rb' }
       is_weak = !at.nil? && Weak.line?(@source[at.lineno - 1] || '')
@@ -317,7 +317,7 @@ module Codeexec
       !at.nil? && at.path == 'tests.rb' && (@source[at.lineno - 1] || '').match?(/\b(raise|fail)\b/)
     end
 
-    # Whether the tests have called the program or name data of it, which is used by being there.
+    # Whether the tests have called the program, or name data of the program: to name data counts as use.
     def used?
       return true if @link.all > @before
 
@@ -333,10 +333,10 @@ module Codeexec
       @link.calls = 0
     end
 
-    # Tests without assertions say by an exception what they think, once the program was called.
+    # Whether tests without assertions have judged: they called the program, and report a failure by an exception or an exit.
     def judges?(text) = @link.calls.positive? && text.match?(/\b(raise|fail|abort|exit|throw)\b/)
 
-    # Runs one test and reports it, its success only where it is not `silent`; whether it passed.
+    # Runs one test and reports it, a success only if not `silent`; returns whether it passed.
     def guarded(name, silent: false)
       @link.raised = @link.last = nil
       begin
@@ -356,7 +356,7 @@ module Codeexec
       result = { name: name.to_s[0, 300], passed: error.nil?, message: '', kind: 'passed' }
       if error
         of_program = @link.of_program?(error)
-        # What a test raises says that a result is wrong; what Ruby raises says that the test could not be run.
+        # An exception that a test raises means a wrong result. An error that Ruby raises means that the test could not run.
         broken = of_program || error.is_a?(NameError) || error.is_a?(ScriptError) || !error.is_a?(StandardError)
         text = error.is_a?(AssertionFailed) ? error.message : "#{error.class}: #{error.message}"
         result[:message] = [text, of_program ? nil : @link.last].compact.join('; ').scrub[0, 4000]
@@ -367,7 +367,7 @@ module Codeexec
       @door.say('D' + Codeexec.json(result))
     end
 
-    # Stand-ins for what the program defines; what the tests define takes their place.
+    # Defines stand-ins for the names that the program defines. Definitions of the tests replace them.
     def define(link)
       names = @job['names'] || {}
       Object.include(Assertions)

@@ -1,4 +1,4 @@
-# The half of the harness that lives with the program. Nothing here is trusted: it only carries values.
+# The program's side of the harness. The judge does not trust it: it only runs the program and transfers values.
 module Codeexec
   class Program
     def initialize(main)
@@ -21,7 +21,7 @@ module Codeexec
       id = packed['id']
       return @objects[id] if id > 0
 
-      # A function of the judge's: called back over the door.
+      # A function of the judge: calling it sends a callback message to the judge.
       proc do |*args|
         @door.say('R' + Codeexec.json({ callback: id, args: pack(args) }))
         loop do
@@ -63,7 +63,7 @@ module Codeexec
       end
     end
 
-    # What the program defines, for the judge's stand-ins.
+    # The methods, top-level variables and constants that the program defines, for the judge's stand-ins.
     def names
       methods = Object.private_instance_methods(false) - @methods + @main.singleton_methods(false)
       locals = TOPLEVEL_BINDING.local_variables

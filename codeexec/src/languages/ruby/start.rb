@@ -1,4 +1,4 @@
-# Run once, before the snapshot.
+# Runs once, before the snapshot.
 %w[minitest/autorun minitest test/unit].each { |name| $LOADED_FEATURES << "#{name}.rb" }
 module Kernel
   alias codeexec_require require

@@ -1,6 +1,6 @@
-# Values between the program's interpreter and the judge's as JSON text (see packed.rs). Tags beside the common ones: `r` Range
-# (first, last, without its end), `q` Rational and `c` Complex (two numbers). What is no data goes as a handle: `id`, `c` its
-# class, `f` callable.
+# Encodes the values that the program's interpreter and the judge's exchange as JSON text (see packed.rs). Additional tags: `r`
+# Range (first, last, whether the end is excluded), `q` Rational and `c` Complex (two numbers). An object that is not data is
+# sent as a handle: `id`, `c` its class, `f` whether it is a Proc.
 require 'json'
 require 'set'
 
@@ -55,13 +55,13 @@ module Codeexec
 
   def self.parse(text) = JSON.parse(text, max_nesting: 0)
 
-  # Gives `old` the content of `now`, as a call in the same interpreter would have done.
+  # Copies the content of `now` into `old`: an argument that a call in the other interpreter has changed.
   def self.update(old, now)
     return unless old.class == now.class && !old.frozen?
     old.replace(now) if [Array, Hash, String, Set].include?(old.class) && old != now
   end
 
-  # The way to the embedder: a line is written, and the answer is a line.
+  # The channel to the host: writes a message as one line, and reads the answer as one line.
   class Door
     def initialize
       @in = File.open('/dev/door', 'rb')

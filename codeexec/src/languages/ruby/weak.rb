@@ -1,15 +1,15 @@
-# Assertions whose answer does not depend on the program: they judge nothing, and are not counted.
+# Finds assertions whose result does not depend on the program. Such assertions judge nothing and are not counted.
 module Codeexec
   module Weak
     WORDS = %w[true false nil].freeze
 
-    # Whether every assertion of a line is one that judges nothing.
+    # Whether a line has assertions and all of them judge nothing.
     def self.line?(line)
       found = line.enum_for(:scan, /\b(assert\w*)(\s*\(|\s+)/).map { Regexp.last_match }
       found.any? && found.all? { |match| nothing?(match[1], parts(line, match.end(0))) }
     end
 
-    # The arguments from a place on, up to what closes them or ends the statement.
+    # The arguments from the index `from` on, up to the closing bracket or the end of the statement.
     def self.parts(line, from)
       parts = [+'']
       depth = 0
@@ -46,13 +46,13 @@ module Codeexec
       parts[0] == parts[1] || fixed?(parts[0]) && fixed?(parts[1])
     end
 
-    # Whether an expression has no names.
+    # Whether an expression has no names, so that it is the same in every run.
     def self.fixed?(part)
       plain = part.gsub(/"[^"#]*"|'[^']*'|:\w+/, '0')
       plain.scan(/[A-Za-z_]\w*/).all? { |word| WORDS.include?(word) }
     end
 
-    # Whether an asserted expression is true whatever its names are: a list, a function, `... || true`.
+    # Whether an asserted expression does not depend on the program: a constant, a list, a function, `... || true`.
     def self.always?(part)
       fixed?(part) || part.match?(/\|\|\s*(true|1)\z|\bor\s+true\z|\A(true|1)\s*\|\|/) || part.match?(/\A(->|lambda\b|proc\b)/) ||
         list?(part)
