@@ -144,7 +144,7 @@ pub(crate) enum Big {
     Integral,
     /// `low` is the point that `var` approaches; `high`, if present, is the side: 1 from above, -1 from below.
     Limit,
-    /// The derivative with respect to `var`, without limits.
+    /// The derivative with respect to `var`; `low`, if present, is the point at which it is taken.
     Derivative,
 }
 
@@ -274,10 +274,16 @@ impl Expr {
         }
     }
 
-    /// Replaces every occurrence of the variable `name` by `value`.
+    /// Replaces every occurrence of the variable `name` by `value`. A derivative with respect to `name` is then taken at
+    /// the point `value`.
     pub(crate) fn substitute(&self, name: &str, value: &Expr) -> Expr {
         match self {
             Expr::Sym(s) if s == name => value.clone(),
+            Expr::Big { kind: Big::Derivative, var, low, high, body } if var == name => {
+                let point = low.as_ref().map_or_else(|| value.clone(), |low| low.substitute(name, value));
+                let (var, low) = (var.clone(), Some(Box::new(point)));
+                Expr::Big { kind: Big::Derivative, var, low, high: high.clone(), body: body.clone() }
+            }
             other => other.map(&mut |child| child.substitute(name, value)),
         }
     }

@@ -256,6 +256,17 @@ fn no_false_alarms() {
     }
 }
 
+/// An answer that is only a part of a number in the steps does not follow from it.
+#[test]
+fn an_answer_inside_a_longer_number_does_not_follow() {
+    let follows = |middle: &str| {
+        let steps = ["He has 9 + 9 = 18 in all.", middle, "The answer is 8."].map(str::to_owned);
+        check_solution(None, &steps, None, &Options::default()).answer_follows
+    };
+    assert_eq!(follows("So we go on."), Some(false));
+    assert_eq!(follows("There are 8 boxes."), Some(true));
+}
+
 /// Claims that are wrong under every reading.
 #[test]
 fn clear_errors() {
@@ -276,6 +287,8 @@ fn clear_errors() {
         "\\(4 \\text{ hours} = 200 \\text{ minutes}\\)",
         "30% of 250 is 85.",
         "12 shoes * $60/shoe = $700",
+        "\\[ x = \\left(2+3\\right)\\cdot 4 \\] \\[ = 21 \\]",
+        "\\[ \\int_0^2 3 dx = 2 \\cdot 3 \\] \\[ = 7 \\]",
     ] {
         assert_eq!(status(step), StepStatus::Wrong, "{step}");
     }

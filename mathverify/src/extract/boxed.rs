@@ -20,19 +20,9 @@ const MAX_TOGETHER: usize = 40;
 /// Byte range and content of the last box; if several boxes at the end belong together, their contents are joined by
 /// commas.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
-    let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
     // Collects boxes from the end of the text while each belongs together with the box after it.
-    let mut end = bytes.len();
-    let mut looked_at = 0;
-    while let Some(at) =
-        memchr::memmem::rfind(&bytes[..end], b"boxed").or_else(|| memchr::memmem::rfind(&bytes[..end], b"\\fbox"))
-    {
-        end = at;
-        looked_at += 1;
-        if looked_at > MAX_LOOKED_AT {
-            break;
-        }
+    for at in starts(text).take(MAX_LOOKED_AT) {
         let Some(one) = parse(text, at) else { continue };
         // A box inside the next box is part of the next box's content.
         if let Some(next) = found.last() {
@@ -90,7 +80,7 @@ fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
     let exact = match found.get(1) {
         Some(exact) => exact.clone(),
         None => {
-            let at = memchr::memmem::rfind(&text.as_bytes()[..last.outer.start], b"boxed")?;
+            let at = starts(&text[..last.outer.start]).next()?;
             parse(text, at)?
         }
     };
@@ -105,12 +95,8 @@ fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
 /// The contents of the boxes in the last paragraph with boxes, joined by commas; `None` unless at least two contents
 /// differ: `the largest is \boxed{3}, and the smallest is \boxed{1}`.
 pub(super) fn of_paragraph(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
-    let mut end = bytes.len();
-    for _ in 0..MAX_LOOKED_AT {
-        let Some(at) = memchr::memmem::rfind(&bytes[..end], b"boxed") else { break };
-        end = at;
+    for at in starts(text).take(MAX_LOOKED_AT) {
         let Some(one) = parse(text, at) else { continue };
         if let Some(next) = found.last() {
             let Some(between) = text.get(one.outer.end..next.outer.start) else { break };
@@ -149,7 +135,25 @@ fn label(line: &str) -> bool {
     (letter || roman || number) && rest.starts_with([')', '.', ':', ']'])
 }
 
-/// Parses the box whose `boxed` or `\fbox` starts at byte `at`.
+/// Byte positions of `boxed` and `\fbox`, the last one first.
+fn starts(text: &str) -> impl Iterator<Item = usize> {
+    let bytes = text.as_bytes();
+    let before = |word: &'static [u8], end: usize| memchr::memmem::rfind(&bytes[..end], word);
+    // The last position of each word that was not returned yet.
+    let (mut boxed, mut fbox) = (before(b"boxed", bytes.len()), before(b"\\fbox", bytes.len()));
+    std::iter::from_fn(move || {
+        let at = boxed.max(fbox)?;
+        if boxed == Some(at) {
+            boxed = before(b"boxed", at);
+        } else {
+            fbox = before(b"\\fbox", at);
+        }
+        Some(at)
+    })
+}
+
+/// Parses the box whose `boxed` or `\fbox` starts at byte `at`; `None` for an empty `\fbox{}`, which is an ornament, and
+/// for `\fboxsep`.
 fn parse(text: &str, at: usize) -> Option<Box> {
     let bytes = text.as_bytes();
     // "boxed" and "\\fbox" have the same length.
@@ -157,6 +161,9 @@ fn parse(text: &str, at: usize) -> Option<Box> {
     let start = at - usize::from(at > 0 && bytes[at - 1] == b'\\');
     let command = start < at || bytes[at] == b'\\';
     let rest = &text[at + word..];
+    if bytes[at] == b'\\' && rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
     let skipped = rest.len() - rest.trim_start().len();
     let open = at + word + skipped;
     if bytes.get(open) != Some(&b'{') {
@@ -184,6 +191,9 @@ fn parse(text: &str, at: usize) -> Option<Box> {
             b'}' if !escaped => {
                 depth -= 1;
                 if depth == 0 {
+                    if bytes[at] == b'\\' && text[open + 1..open + i].trim().is_empty() {
+                        return None;
+                    }
                     return Some(Box { outer: start..open + i + 1, inner: open + 1..open + i });
                 }
             }
@@ -278,6 +288,21 @@ mod tests {
         assert_eq!(answer("a boxed answer"), None);
         assert_eq!(answer("\\boxed{}"), None);
         assert_eq!(answer("\\boxed{\\boxed{7}}"), Some("{7}".into()));
+    }
+
+    #[test]
+    fn both_commands_count() {
+        assert_eq!(answer("First \\boxed{3}. We go on and get \\fbox{7}."), Some("7".into()));
+        assert_eq!(answer("First \\fbox{3}. We go on and get \\boxed{7}."), Some("7".into()));
+        assert_eq!(answer("\\boxed{1} and \\fbox{2}"), Some("1, 2".into()));
+        assert_eq!(answer("\\boxed{\\fbox{7}}"), Some("{7}".into()));
+        assert_eq!(answer("\\fbox{\\sqrt2}, which is about \\boxed{1.41}"), Some("\\sqrt2".into()));
+        // The end of a proof, and a length.
+        assert_eq!(answer("\\boxed{3}. This is the end. \\fbox{}"), Some("3".into()));
+        assert_eq!(answer("\\boxed{3}. Set \\fboxsep=2pt for the frame."), Some("3".into()));
+        let last = |text: &str| super::of_paragraph(text);
+        assert_eq!(last("the largest is \\boxed{3}, and the smallest is \\fbox{1}"), Some("3, 1".into()));
+        assert_eq!(last("the largest is \\fbox{3}, and the smallest is \\fbox{1}"), Some("3, 1".into()));
     }
 
     #[test]

@@ -110,3 +110,13 @@ pub(crate) fn antiderivative(e: &Expr, var: &str) -> Option<Expr> {
         _ => return None,
     })
 }
+
+/// Whether an antiderivative that [`antiderivative`] returned has no finite value at zero, where its derivative then has
+/// a pole: it contains `ln |x|` or a negative power of x, where `x` is `var`. There are no other poles.
+pub(crate) fn has_pole(antiderivative: &Expr, var: &str) -> bool {
+    antiderivative.any(&|e| match e {
+        Expr::Func(Func::Ln, a) => a.iter().any(|a| depends(a, var)),
+        Expr::Pow(base, n) => depends(base, var) && exact(n).is_none_or(|n| n < int(0)),
+        _ => false,
+    })
+}

@@ -289,12 +289,12 @@ impl<'a> Evaluator<'a> {
                 let mut best = real(&x)?;
                 for v in &values[1..] {
                     let v = real(v)?;
-                    let sign = v.sub(&best, p).sign();
-                    // If the balls overlap, the numbers count as equal, and either of them is taken.
-                    let sign = if sign.is_none() && !v.apart(&best, p) { Some(0) } else { sign };
-                    if (some(sign)? > 0) == (f == Func::Max) {
-                        best = v;
-                    }
+                    best = match v.sub(&best, p).sign() {
+                        Some(sign) if (sign > 0) == (f == Func::Max) => v,
+                        Some(_) => best,
+                        // Either of them can be the result.
+                        None => best.hull(&v, p),
+                    };
                 }
                 Ok(Complex::real(best))
             }
@@ -364,14 +364,23 @@ impl<'a> Evaluator<'a> {
                     _ => self.unknown_form(e),
                 }
             }
-            Big::Derivative => match super::calculus::derivative(body, var) {
-                Some(d) => self.eval(&d),
-                None => self.unknown_form(e),
+            Big::Derivative => match (super::calculus::derivative(body, var), low) {
+                (Some(d), None) => self.eval(&d),
+                (Some(d), Some(point)) => self.eval(&d.substitute(var, point)),
+                (None, _) => self.unknown_form(e),
             },
             Big::Integral => {
                 let ends = low.zip(high);
                 match (super::calculus::antiderivative(body, var), ends) {
                     (Some(f), Some((low, high))) => {
+                        // An integral over a pole diverges, although its antiderivative has values at both ends.
+                        if super::calculus::has_pole(&f, var) {
+                            let (low, high) = (self.eval(low)?, self.eval(high)?);
+                            let side = |end: &Complex| if end.is_real() { end.re.sign() } else { None };
+                            if side(&low).is_none_or(|s| s == 0 || side(&high) != Some(s)) {
+                                return Err(NoValue::Undefined);
+                            }
+                        }
                         let upper = self.eval(&f.substitute(var, high))?;
                         let lower = self.eval(&f.substitute(var, low))?;
                         Ok(upper.sub(&lower, p))
@@ -387,8 +396,8 @@ impl<'a> Evaluator<'a> {
     fn unknown_form(&mut self, e: &Expr) -> Value {
         let Expr::Big { kind, var, low, high, body } = e else { return Err(NoValue::Unsupported) };
         let mut key = format!("{kind:?}");
-        // The variable of an integral without limits is not bound.
-        if *kind == Big::Integral && low.is_none() {
+        // The variable of an integral without limits, or of a derivative, is not bound.
+        if matches!(kind, Big::Integral | Big::Derivative) && low.is_none() {
             key.push_str(var);
         }
         for end in [low, high] {

@@ -257,6 +257,13 @@ impl Ball {
         (fraction > margin && fraction < 1.0 - margin).then_some(whole)
     }
 
+    /// A ball that contains both balls.
+    pub(crate) fn hull(&self, other: &Self, p: u32) -> Self {
+        let between = Self { mid: other.mid.clone(), rad: EXACT }.sub(&Self { mid: self.mid.clone(), rad: EXACT }, p);
+        let reach = if between.is_exact_zero() { other.rad } else { add_bounds(between.high(), other.rad) };
+        Self { mid: self.mid.clone(), rad: self.rad.max(reach) }
+    }
+
     /// Whether the two balls are certainly disjoint.
     pub(crate) fn apart(&self, other: &Self, p: u32) -> bool {
         self.sub(other, p + 64).low().is_some()

@@ -80,7 +80,7 @@ fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, neg
     if x.apart(&y, precision) {
         return (AtPoint::Apart, opaque);
     }
-    let size = x.re.high().max(x.im.high()).max(y.re.high());
+    let size = x.re.high().max(x.im.high()).max(y.re.high()).max(y.im.high());
     let worst = [&x, &y].iter().flat_map(|c: &&Complex| [c.re.rad, c.im.rad]).fold(f64::NEG_INFINITY, f64::max);
     let tight = worst == f64::NEG_INFINITY || worst < size - AGREE || worst < -AGREE;
     (AtPoint::Together { tight }, opaque)

@@ -186,6 +186,12 @@ impl Parser {
                 continue;
             }
             if self.eat(&Tok::Ampersand) {
+                let empty = rows.last().is_none_or(Vec::is_empty)
+                    || matches!(self.peek(), Some(Tok::Ampersand | Tok::RowBreak))
+                    || self.peek() == Some(&end);
+                if empty {
+                    return Err("a matrix with an empty cell".into());
+                }
                 continue;
             }
             let cell = self.deeper(Self::relation)?;

@@ -31,10 +31,6 @@ impl Parser {
                         p.at += 1;
                         Expr::PlusMinus(Box::new(p.product()?), false)
                     }
-                    Some(Tok::Func(Func::Mod)) if p.peek_at(1).is_some() => {
-                        // Not reached: `product` consumes every `mod` that is followed by a token.
-                        return Err("mod after a sum".into());
-                    }
                     _ => break,
                 };
                 p.nodes += 1;

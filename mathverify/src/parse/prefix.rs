@@ -274,8 +274,7 @@ impl Parser {
             return Ok(Expr::Sym(full));
         }
         self.at = name_end;
-        // `C(n, k)`. `P(n, k)` does not get here: `P` is one of the function names above.
-        if (name == "C" || name == "P") && self.peek() == Some(&Tok::Open('(')) && !self.spaced() {
+        if name == "C" && self.peek() == Some(&Tok::Open('(')) && !self.spaced() {
             let before = (self.at, self.depth);
             self.at += 1;
             if let Ok(Expr::Tuple(items)) = self.deeper(|p| p.bracketed('('))

@@ -183,15 +183,26 @@ fn scaled(c: &Captures<'_>) -> String {
     }
 }
 
-/// The number `digits` times `10^power`, as text; `None` if it has more than one point.
+/// The number `digits` times `10^power`, as text; `None` if its separators have no certain reading.
 fn shifted(digits: &str, power: u32) -> Option<String> {
     let digits = digits.trim_end_matches([',', '.']);
     // A single comma is a decimal comma unless exactly three digits follow; other commas separate thousands.
     let plain = match (digits.matches(',').count(), digits.matches('.').count()) {
         (0, 0 | 1) => digits.to_owned(),
         (1, 0) if digits.split(',').next_back().is_some_and(|g| g.len() != 3) => digits.replace(',', "."),
-        (_, 0 | 1) => digits.replace(',', ""),
-        _ => return None,
+        (_, 0) => digits.replace(',', ""),
+        (commas, points) => {
+            let (comma, point) = (digits.rfind(',')?, digits.find('.')?);
+            let grouped = || digits[..comma].split('.').skip(1).all(|group| group.len() == 3);
+            if points == 1 && comma < point {
+                digits.replace(',', "")
+            } else if commas == 1 && grouped() {
+                // `1.234,5`: a decimal comma after points that separate thousands.
+                digits.replace('.', "").replace(',', ".")
+            } else {
+                return None;
+            }
+        }
     };
     let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
     let places = usize::try_from(power).ok()?;
@@ -303,19 +314,20 @@ fn chinese(text: &str) -> Option<String> {
         None => ("", text),
     };
     if let Some(percent) = body.strip_prefix("百分之") {
-        return Some(format!("{sign}{}%", chinese_value(percent)?));
+        return Some(format!("{sign}{}%", chinese_value(percent, false)?));
     }
     if let Some((below, above)) = body.split_once("分之") {
-        return Some(format!("{sign}{}/{}", chinese_value(above)?, chinese_value(below)?));
+        return Some(format!("{sign}{}/{}", chinese_value(above, false)?, chinese_value(below, false)?));
     }
     MEASURES.iter().find_map(|measure| {
-        let number = chinese_value(body.strip_suffix(measure)?)?;
+        let number = chinese_value(body.strip_suffix(measure)?, measure.is_empty())?;
         Some(if measure.is_empty() { format!("{sign}{number}") } else { format!("{sign}{number} {measure}") })
     })
 }
 
-/// The value of Chinese numerals without sign and measure word, as decimal digits.
-fn chinese_value(text: &str) -> Option<String> {
+/// The value of Chinese numerals without sign and measure word, as decimal digits. A number that stands `alone` may leave
+/// out its last unit: `一百五` is 150, `一万五` is 15000, but `一百零五` is 105.
+fn chinese_value(text: &str, alone: bool) -> Option<String> {
     let (whole, decimals) = text.split_once('点').map_or((text, None), |(w, d)| (w, Some(d)));
     let digit = |c: char| match c {
         '零' | '〇' => Some(0_u64),
@@ -333,39 +345,76 @@ fn chinese_value(text: &str) -> Option<String> {
     if whole.is_empty() || whole.chars().count() > 20 {
         return None;
     }
-    let mut chars = whole.chars();
-    let (mut total, mut section, mut pending): (u64, u64, Option<u64>) = (0, 0, None);
+    const MYRIAD: u64 = 10_000;
+    const YI: u64 = 100_000_000;
     let positional = whole.chars().count() > 1 && whole.chars().all(|c| digit(c).is_some());
-    if positional {
+    let value = if positional {
         let digits: String = whole.chars().filter_map(digit).map(|d| d.to_string()).collect();
-        total = digits.parse().ok()?;
-        chars = "".chars();
-    }
-    for c in chars {
-        if let Some(d) = digit(c) {
-            if pending.is_some_and(|p| p != 0) {
+        digits.parse().ok()?
+    } else {
+        // The parts that 亿 and 万 multiply, the digits and units after them, and a digit without a unit yet.
+        let (mut yi, mut myriads, mut section, mut pending): (u64, u64, u64, Option<u64>) = (0, 0, 0, None);
+        // The unit before the current character, if no zero is between them; whether that holds for 亿 and the section.
+        let (mut unit_before, mut yi_before) = (None, false);
+        // The smallest unit of the section.
+        let mut least = MYRIAD;
+        for (place, c) in whole.chars().enumerate() {
+            if let Some(d) = digit(c) {
+                if pending.is_some_and(|p| p != 0) {
+                    return None;
+                }
+                pending = Some(d);
+                if d == 0 {
+                    (unit_before, yi_before) = (None, false);
+                }
+                continue;
+            }
+            let unit = match c {
+                '十' => 10,
+                '百' => 100,
+                '千' => 1_000,
+                '万' | '萬' => MYRIAD,
+                '亿' | '億' => YI,
+                _ => return None,
+            };
+            unit_before = Some(unit);
+            if unit < MYRIAD {
+                if unit >= least {
+                    return None;
+                }
+                least = unit;
+                // `十五`, `一千零十`: one ten.
+                section += pending.take().filter(|d| *d != 0).unwrap_or(1) * unit;
+                continue;
+            }
+            let multiplied = section + pending.take().unwrap_or(0) + if unit == YI { myriads } else { 0 };
+            let multiplied = if place == 0 { 1 } else { multiplied };
+            let repeated = yi != 0 && unit == YI || myriads != 0 && unit == MYRIAD;
+            if repeated || multiplied == 0 {
                 return None;
             }
-            pending = Some(d);
-            continue;
+            (section, least, yi_before) = (0, MYRIAD, unit == YI);
+            if unit == YI {
+                (yi, myriads) = (multiplied.checked_mul(YI)?, 0);
+            } else {
+                myriads = multiplied * MYRIAD;
+            }
         }
-        let (unit, large) = match c {
-            '十' => (10, false),
-            '百' => (100, false),
-            '千' => (1_000, false),
-            '万' | '萬' => (10_000, true),
-            '亿' | '億' => (100_000_000, true),
-            _ => return None,
+        // `一亿二千` is 120 million in speech.
+        if yi_before && section >= 1_000 {
+            return None;
+        }
+        let last = pending.unwrap_or(0);
+        let last = match unit_before {
+            Some(unit) if unit > 10 && last != 0 => {
+                // `百五` is 105 in Japanese.
+                let certain = alone && decimals.is_none() && whole.starts_with(|c| digit(c).is_some());
+                certain.then_some(last * (unit / 10))?
+            }
+            _ => last,
         };
-        if large {
-            section += pending.take().unwrap_or(0);
-            total = (total + section.max(1)).checked_mul(unit)?;
-            section = 0;
-        } else {
-            section += pending.take().unwrap_or(1) * unit;
-        }
-    }
-    let value = total.checked_add(section)?.checked_add(pending.unwrap_or(0))?;
+        yi.checked_add(myriads + section + last)?
+    };
     match decimals {
         None => Some(value.to_string()),
         Some(d) if !d.is_empty() => {
@@ -396,6 +445,9 @@ mod tests {
             ("2.5 thousand", "2500"),
             ("1,5 Millionen", "1500000"),
             ("1,234 thousand", "1234000"),
+            ("1.234,5 Millionen", "1234500000"),
+            ("1.234.567,5 Tausend", "1234567500"),
+            ("1,234.5 million", "1234500000"),
             ("5\\text{ million}", "5000000\\text{ }"),
             ("1.2万", "12000"),
             ("3亿", "300000000"),
@@ -419,12 +471,39 @@ mod tests {
             ("二〇二四", "2024"),
             ("一万两千", "12000"),
             ("十二个", "12 个"),
+            ("一亿二千万", "120000000"),
+            ("三万亿", "3000000000000"),
+            ("一万亿零二千万", "1000020000000"),
+            ("一百五十亿三千万", "15030000000"),
+            ("万五千", "15000"),
+            ("一百五", "150"),
+            ("二千三", "2300"),
+            ("一万五", "15000"),
+            ("一万二千三", "12300"),
+            ("两亿五", "250000000"),
+            ("一万零五", "10005"),
+            ("一千零十五", "1015"),
+            ("一百五十个", "150 个"),
         ] {
             assert_eq!(respelled(text), formula, "{text}");
         }
         for text in
             ["5", "x", "0x + 3", "10x", "one of them", "two or three", "a cat", "三角形", "一样", "5 miles", "mice"]
         {
+            assert_eq!(respelled(text), text);
+        }
+        // Without a certain reading.
+        for text in [
+            "百五",
+            "一百五个",
+            "一百五点二",
+            "一亿二千",
+            "一百二百",
+            "一万二万",
+            "一亿二亿",
+            "12.34,5 million",
+            "1,2.3,4 million",
+        ] {
             assert_eq!(respelled(text), text);
         }
     }

@@ -83,12 +83,23 @@ impl Row {
             _ => (piece.to_owned(), false),
         };
         if !piece.trim().is_empty() {
-            let other = ["<", ">", "\\le", "\\ge", "\\ne", "\\in"].iter().any(|o| piece.contains(o));
+            let other = piece.contains(['<', '>']) || commands(piece).any(|c| OTHER_RELATIONS.contains(&c));
             let last = relations(&joined.0).last().map(|t| t.1.trim().trim_end_matches(['.', ',']).to_owned());
             self.last = last.filter(|l| !other && !l.is_empty() && l.len() <= 400);
         }
         joined
     }
+}
+
+/// Names of commands for relations other than equality.
+const OTHER_RELATIONS: [&str; 9] = ["le", "leq", "leqslant", "ge", "geq", "geqslant", "ne", "neq", "in"];
+
+/// The names of the LaTeX commands in a formula: `left` and `in`, but not `le`, in `\left(x \in A`.
+fn commands(formula: &str) -> impl Iterator<Item = &str> {
+    formula.split('\\').skip(1).map(|rest| {
+        let length = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        &rest[..length]
+    })
 }
 
 /// Separators of statements in a formula: ends of lines, wide spaces, arrows, commas.

@@ -233,6 +233,72 @@ fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &O
         return Some(true);
     }
     // Written in a step before the last one.
-    let named = steps.iter().rev().skip(1).take(20).any(|s| s.contains(answer.trim()));
-    named.then_some(true).or(Some(false))
+    Some(steps.iter().rev().skip(1).take(20).any(|s| written_in(s, answer.trim())))
+}
+
+/// Whether `answer` is written in `step`, not as a part of a longer number or word: `8` is not in `18`, `-8` or `8.5`.
+fn written_in(step: &str, answer: &str) -> bool {
+    // Scripts without spaces between words have no word boundaries.
+    let letter = |c: char| c.is_alphabetic() && c < '\u{0E00}';
+    let digit = |c: char| c.is_ascii_digit();
+    let operand = |c: char| digit(c) || letter(c) || matches!(c, ')' | ']' | '}');
+    // What may stand between two digits of a number.
+    const MARKS: [&str; 5] = ["", ".", ",", "{,}", "\\,"];
+    let (Some(first), Some(last)) = (answer.chars().next(), answer.chars().next_back()) else { return false };
+    memchr::memmem::find_iter(step.as_bytes(), answer).any(|at| {
+        let (before, after) = (&step[..at], &step[at + answer.len()..]);
+        let starts_inside = if digit(first) {
+            let sign = before.strip_suffix(['-', '−']).is_some_and(|left| !left.trim_end().ends_with(operand));
+            sign || before.ends_with('.')
+                || MARKS.iter().any(|m| before.strip_suffix(m).is_some_and(|left| left.ends_with(digit)))
+        } else if matches!(first, '-' | '−') {
+            before.ends_with(operand)
+        } else {
+            letter(first) && before.ends_with(letter)
+        };
+        let ends_inside = if digit(last) {
+            MARKS.iter().any(|m| after.strip_prefix(m).is_some_and(|right| right.starts_with(digit)))
+        } else {
+            letter(last) && after.starts_with(letter)
+        };
+        !starts_inside && !ends_inside
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::written_in;
+
+    #[test]
+    fn an_answer_is_written_only_as_a_whole() {
+        for (step, answer) in [
+            ("There are 8 boxes.", "8"),
+            ("It is 8.", "8"),
+            ("1, 8, 27", "8"),
+            ("$x=8$", "8"),
+            ("8cm", "8"),
+            ("9-8", "8"),
+            ("18 or 8", "8"),
+            ("so x = -8", "-8"),
+            ("so \\frac{1}{2} is left", "\\frac{1}{2}"),
+            ("It is Tom.", "Tom"),
+            ("他有苹果", "苹果"),
+        ] {
+            assert!(written_in(step, answer), "{answer} in {step}");
+        }
+        for (step, answer) in [
+            ("9 + 9 = 18", "8"),
+            ("80", "8"),
+            ("1.8", "8"),
+            ("8.5", "8"),
+            ("8,000", "8"),
+            ("1{,}008", "008"),
+            ("x = -8", "8"),
+            ("5-8", "-8"),
+            ("Tomorrow", "Tom"),
+            ("\\max", "x"),
+        ] {
+            assert!(!written_in(step, answer), "{answer} in {step}");
+        }
+    }
 }
