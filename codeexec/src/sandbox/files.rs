@@ -256,11 +256,9 @@ impl Files {
         if matches!(self.nodes[id], Node::Shared(_) | Node::Device(_)) {
             return Err(errno::ROFS);
         }
-        if let Some(there) = self.child(to_folder, to_name)? {
-            if there == id {
-                return Ok(());
-            }
-            self.remove(to_folder, to_name, moved.is_folder)?;
+        let there = self.child(to_folder, to_name)?;
+        if there == Some(id) {
+            return Ok(());
         }
         // A folder must not move into itself.
         let mut above = to_folder;
@@ -269,6 +267,9 @@ impl Files {
                 return Err(errno::INVAL);
             }
             above = self.step(above, "..")?;
+        }
+        if there.is_some() {
+            self.remove(to_folder, to_name, moved.is_folder)?;
         }
         self.entries_mut(from_folder)?.remove(from_name);
         self.entries_mut(to_folder)?.insert(to_name.to_owned(), id);
@@ -370,6 +371,9 @@ mod tests {
         files.write("/a/f", b"1".to_vec()).unwrap();
         files.write("/a/g", b"2".to_vec()).unwrap();
         assert_eq!(files.rename(ROOT, "a", ROOT, "a/b/a"), Err(errno::INVAL));
+        // The refused move leaves the empty folder at its target.
+        assert_eq!(files.rename(ROOT, "a", ROOT, "a/b"), Err(errno::INVAL));
+        assert!(files.stat(files.resolve(ROOT, "a/b").unwrap()).is_folder);
         files.rename(ROOT, "a/f", ROOT, "a/b/g").unwrap();
         files.rename(ROOT, "a/g", ROOT, "a/b/g").unwrap();
         assert_eq!(files.read("/a/b/g").unwrap(), b"2");

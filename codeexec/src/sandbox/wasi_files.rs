@@ -183,11 +183,16 @@ impl Guest {
         Ok(memory.put_u32(result, total)?)
     }
 
-    /// Writes the buffers of `list` to a file at byte position `at`; returns the number of bytes written.
+    /// Writes the buffers of `list` to a file at byte position `at`; returns the number of bytes written. An error after
+    /// the first bytes, such as a full disk, ends the write with a short count.
     fn write_file(&mut self, memory: &Memory, node: usize, mut at: u64, list: u32, count: u32) -> Result<u32, Fault> {
         let mut total = 0;
         for (start, length) in memory.buffers(list, count)? {
-            self.files.write_at(node, at, memory.slice(start, length)?)?;
+            match self.files.write_at(node, at, memory.slice(start, length)?) {
+                Err(errno) if total == 0 => return Err(errno.into()),
+                Err(_) => break,
+                Ok(()) => {}
+            }
             at += u64::from(length);
             total += length;
         }
@@ -267,6 +272,9 @@ impl Guest {
 
     pub(super) fn fd_renumber(&mut self, _: &mut Memory, fd: u32, to: u32) -> Answer {
         self.open(to)?;
+        if fd == to {
+            return Ok(());
+        }
         let moved = self.close(fd)?;
         *self.open_mut(to)? = moved;
         Ok(())
@@ -447,5 +455,79 @@ impl Guest {
     pub(super) fn path_unlink_file(&mut self, memory: &mut Memory, fd: u32, path: u32, length: u32) -> Answer {
         let (at, path) = (self.folder(fd)?, memory.text(path, length)?);
         Ok(self.files.remove(at, &path, false)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::sandbox::files::{Files, ROOT};
+    use crate::sandbox::{Clock, Setup};
+
+    /// A guest with an empty root folder as descriptor 3 and a disk of `disk` bytes.
+    fn guest(disk: u64) -> Guest {
+        let limits = Limits::default();
+        let setup = Setup {
+            files: Files::new(disk),
+            preopened: vec!["/".into()],
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            stdin: Vec::new(),
+            seed: 0,
+        };
+        Guest::new(setup, &limits, Clock::start(&limits))
+    }
+
+    /// Creates a file and returns its descriptor.
+    fn create(guest: &mut Guest, name: &str) -> u32 {
+        let (node, _) = guest.files.create(ROOT, name).unwrap();
+        let opened = Open::File { node, position: 0, read: true, write: true, append: false };
+        guest.add_open(opened).unwrap()
+    }
+
+    /// The error number of a syscall, 0 for success.
+    fn errno_of(answer: Answer) -> errno::Errno {
+        match answer {
+            Ok(()) => 0,
+            Err(Fault::Errno(errno)) => errno,
+            Err(Fault::Stop(stop)) => panic!("{stop}"),
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_renumbered() {
+        let mut guest = guest(1 << 20);
+        let memory = &mut Memory(&mut []);
+        let (one, two) = (create(&mut guest, "one"), create(&mut guest, "two"));
+        // Like dup2(fd, fd), a move to its own number changes nothing.
+        assert_eq!(errno_of(guest.fd_renumber(memory, one, one)), 0);
+        assert!(matches!(guest.open(one), Ok(Open::File { .. })));
+        assert_eq!(errno_of(guest.fd_renumber(memory, 99, 99)), errno::BADF);
+        assert_eq!(errno_of(guest.fd_renumber(memory, one, 99)), errno::BADF);
+        assert_eq!(errno_of(guest.fd_renumber(memory, one, two)), 0);
+        assert!(guest.open(one).is_err());
+        let node = guest.files.resolve(ROOT, "one").unwrap();
+        assert!(matches!(guest.open(two), Ok(Open::File { node: open, .. }) if *open == node));
+    }
+
+    #[test]
+    fn a_full_disk_gives_a_short_count() {
+        // Two buffers of 1000 bytes, at address 100; the disk has room for the file and one of them.
+        let mut guest = guest(2000);
+        let mut bytes = vec![7; 4096];
+        let memory = &mut Memory(&mut bytes);
+        for (at, word) in [(0u32, 100), (4, 1000), (8, 1100), (12, 1000)] {
+            memory.put_u32(at, word).unwrap();
+        }
+        let fd = create(&mut guest, "f");
+        assert_eq!(errno_of(guest.fd_write(memory, fd, 0, 2, 20)), 0);
+        assert_eq!(memory.u32(20u32).unwrap(), 1000);
+        assert_eq!(guest.file("f").unwrap(), [7; 1000]);
+        // The next write goes on behind those bytes, and finds no room.
+        assert!(matches!(guest.open(fd), Ok(Open::File { position: 1000, .. })));
+        assert_eq!(errno_of(guest.fd_write(memory, fd, 8, 1, 20)), errno::NOSPC);
+        assert_eq!(errno_of(guest.fd_pwrite(memory, fd, 0, 2, 0, 20)), 0);
+        assert_eq!(memory.u32(20u32).unwrap(), 1000);
     }
 }
