@@ -1,5 +1,7 @@
 //! Compares standard output with the expected output.
 
+mod unordered;
+
 use serde::{Deserialize, Serialize};
 
 /// How standard output is compared with the expected output.
@@ -14,9 +16,9 @@ pub enum Compare {
     Exact,
     /// Word by word; words are separated by any white space.
     Tokens,
-    /// The same lines in any order: both lists are sorted as text, then compared in pairs.
+    /// The same lines in any order: each can be paired with one expected line of its own that it equals.
     UnorderedLines,
-    /// The same words in any order: both lists are sorted as text, then compared in pairs.
+    /// The same words in any order: each can be paired with one expected word of its own that it equals.
     UnorderedTokens,
 }
 
@@ -54,19 +56,15 @@ pub fn difference(got: &str, expected: &str, rule: &Rule) -> Option<String> {
             got.iter().zip(expected).map(|(g, e)| ((*g).to_owned(), e.to_owned())).collect()
         }
         Compare::UnorderedLines | Compare::UnorderedTokens => {
-            let parts = |text: &str| -> Vec<String> {
-                let mut parts: Vec<String> = match rule.compare {
-                    Compare::UnorderedLines => lines(text).into_iter().map(str::to_owned).collect(),
-                    _ => text.split_whitespace().map(str::to_owned).collect(),
-                };
-                parts.sort_unstable();
-                parts
-            };
+            let is_lines = rule.compare == Compare::UnorderedLines;
+            let parts =
+                |text| -> Vec<&str> { if is_lines { lines(text) } else { str::split_whitespace(text).collect() } };
             let (got, expected) = (parts(got), parts(expected));
             if got.len() != expected.len() {
                 return Some(format!("{} parts were expected, and there are {}", expected.len(), got.len()));
             }
-            got.into_iter().zip(expected).collect()
+            let (got, expected) = unordered::unmatched(&got, &expected, rule)?;
+            return Some(format!("expected {:?}, got {:?}", short(expected), short(got)));
         }
     };
     let differs = same.iter().find(|(got, expected)| !same_line(got, expected, rule))?;
@@ -108,6 +106,11 @@ fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
 /// most 10^-6, as in competitive programming.
 fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
     let (Some(g), Some(e)) = (number(got), number(expected)) else { return false };
+    same_value(got, g, expected, e, rule)
+}
+
+/// [`same_number`] of two words and their values.
+fn same_value(got: &str, g: f64, expected: &str, e: f64, rule: &Rule) -> bool {
     if rule.atol.is_some() || rule.rtol.is_some() {
         let (atol, rtol) = (rule.atol.unwrap_or(0.0), rule.rtol.unwrap_or(0.0));
         return g == e || (g - e).abs() <= atol + rtol * e.abs();
@@ -197,5 +200,54 @@ mod tests {
         assert!(!same("a\n", "a", by(Compare::Exact)) && same("a", "a", by(Compare::Exact)));
         let said = difference("1\n2", "1\n3", &Rule::default()).unwrap();
         assert_eq!(said, "line 2: expected \"3\", got \"2\"");
+    }
+
+    #[test]
+    fn unordered_parts_are_matched_as_numbers() {
+        let near = |compare, atol| Rule { compare, atol: Some(atol), ..Rule::default() };
+        let (words, lines) = (Compare::UnorderedTokens, Compare::UnorderedLines);
+        for (got, expected, rule, expected_same) in [
+            ("10.0 9", "9.9999 9", near(words, 1e-3), true),
+            ("9 10.0", "9.9999 9", near(words, 1e-3), true),
+            ("10.0 9", "9.9999 9", near(words, 1e-5), false),
+            ("10.0 9 9", "9.9999 10 9", near(words, 1e-3), false),
+            // Only one matching pairs all of these, and it pairs no equal texts.
+            ("1.0 1.4", "1.0 0.6", near(words, 0.41), true),
+            ("1.0 1.4", "1.0 0.6", near(words, 0.39), false),
+            // Two numbers need the same expected one.
+            ("1 1 5", "1 5 5", near(words, 1.0), false),
+            ("-1 -0.0", "0.0 -1", Rule { compare: words, ..Rule::default() }, true),
+            ("0 -0.0", "0.0 0", Rule { compare: words, ..Rule::default() }, true),
+            ("0.0 -0.0", "0.0 0", Rule { compare: words, ..Rule::default() }, false),
+            // The first numbers of these lines are near each other, so that the second ones decide.
+            ("1.001 3\n1.0 5", "1.0 3\n1.0 5", near(lines, 0.01), true),
+            ("1.001 3\n1.0 4", "1.0 3\n1.0 5", near(lines, 0.01), false),
+            ("b 9.9\na 10", "a 9.95\nb 10.0", near(lines, 0.2), true),
+            ("b 9.9\na 10", "a 9.95\na 10.0", near(lines, 0.2), false),
+            ("1  2", "1 2", near(lines, 0.2), false),
+            ("nan 1", "nan 1.1", near(words, 0.2), true),
+            ("inf 1", "nan 1.1", near(words, 0.2), false),
+        ] {
+            assert_eq!(same(got, expected, rule), expected_same, "{got:?} {expected:?} {rule:?}");
+        }
+        // A relative tolerance above 1 lets 0 agree with every number, but not every number with 0.
+        let relative = Rule { compare: words, rtol: Some(1.5), ..Rule::default() };
+        assert!(same("0 7", "7 9", relative) && !same("7 9", "0 7", relative));
+        let said = difference("1 2 9", "9 2 4", &near(words, 0.5)).unwrap();
+        assert_eq!(said, "expected \"2\", got \"1\"");
+    }
+
+    #[test]
+    fn unordered_parts_are_matched_in_bounded_time() {
+        let rule = |atol| Rule { compare: Compare::UnorderedTokens, atol: Some(atol), ..Rule::default() };
+        let list = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|n| format!("{n} ")).collect::<String>();
+        let start = std::time::Instant::now();
+        let expected = list(&mut (0..100_000).map(f64::from));
+        assert!(same(&list(&mut (0..100_000).rev().map(|i| f64::from(i) + 0.1)), &expected, rule(0.2)));
+        assert!(!same(&list(&mut (0..100_000).map(|i| f64::from(i) + 0.3)), &expected, rule(0.2)));
+        // All numbers agree with all, except one that agrees with none: the search ends at its maximum of pairs.
+        let got = list(&mut (0..100_000).map(f64::from).chain([5.5]));
+        assert!(!same(&got, &format!("{expected} 2e9"), rule(2e5)));
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
 }
