@@ -80,6 +80,13 @@ fn javascript() {
                 Status::Passed,
                 0,
             ),
+            // Node's output for an object that does not fit one line: inner lines are indented by their depth.
+            (
+                json!({"code": "console.log({a: {b: 'x'.repeat(40), c: ['y'.repeat(80)]}, d: 2})",
+                "expected_stdout": format!("{{\n  a: {{\n    b: '{}',\n    c: [\n      '{}'\n    ]\n  }},\n  d: 2\n}}", "x".repeat(40), "y".repeat(80))}),
+                Status::Passed,
+                0,
+            ),
             (json!({"code": "module.exports = { f: x => x + 1 }", "tests": test}), Status::Passed, 1),
             (
                 json!({"code": "export function f(x) { return x + 1 }\nexport default f;", "tests": test}),

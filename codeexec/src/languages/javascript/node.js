@@ -12,7 +12,7 @@ const shown = (value, depth = 0) => {
   const wrap = (open, parts, close) => {
     if (!parts.length) return open.trimEnd() + close.trimStart();
     const line = open + parts.join(', ') + close;
-    return line.length <= 76 ? line : open.trimEnd() + '\n  ' + parts.join(',\n  ').replaceAll('\n', '\n') + '\n' + close.trimStart();
+    return line.length <= 76 ? line : open.trimEnd() + ('\n' + parts.join(',\n')).replaceAll('\n', '\n  ') + '\n' + close.trimStart();
   };
   if (Array.isArray(value)) return wrap('[ ', value.map(inner), ' ]');
   if (value instanceof Map) return wrap(`Map(${value.size}) { `, [...value].map(([k, v]) => inner(k) + ' => ' + inner(v)), ' }');
