@@ -74,8 +74,16 @@ fn python() {
     let test =
         "try:\n    up(-1)\n    raised = False\nexcept AssertionError:\n    raised = True\nassert raised and up(1) == 2";
     cases.extend(both(strict, right, test, Status::Failed));
+    // A comparison of constants is evaluated: only a true one makes the assertion always true.
+    let test = "assert up(1) == 2 or 1 == 2 or 3 in (4, 5) or 'a' > 'b' or None is not None or -1 < 3 < 2.5";
+    cases.extend(both(right, wrong, test, Status::Failed));
+    cases.extend(both(right, wrong, "assert up(1) == 2 or 1 < 'a'", Status::Error));
     for test in [
         "assert (up(1) == 2, 'wrong')",
+        "x = up(1)\nassert not 1 == 2",
+        "x = up(1)\nassert 'b' in 'abc' and -1 < 0 <= 0.5 and [1, None] != (1, None) and 1 is not None",
+        "x = up(1)\nassert 2 + 2 == 4",
+        "assert up(1) == 2 or 1 == 1.0",
         "def test_a():\n    assert (up(1) == 2, 'wrong')\n",
         "assert True",
         "assert 1 == 1",

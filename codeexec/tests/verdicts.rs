@@ -80,6 +80,11 @@ fn forms_of_tests() {
             Status::Failed,
             0,
         ),
+        (
+            json!({"code": "def f(x): return {1: x}.values()", "entry_point": "f", "tests": [{"args": [5], "expected": [5]}]}),
+            Status::Passed,
+            1,
+        ),
         (json!({"code": "print(1)", "no_tests": true}), Status::Passed, 0),
     ]);
 }
@@ -134,6 +139,7 @@ import collections, dataclasses, datetime, decimal, enum, fractions, typing
 class Point(typing.NamedTuple):
     x: int
     y: int
+    def sum(self): return self.x + self.y
 @dataclasses.dataclass
 class Box:
     v: int
@@ -150,6 +156,8 @@ def oops(x): raise Oops('bad', x)
 def gen(n): yield from range(n)
 def apply(g, x): return g(x)
 def box(v): return Box(v)
+def length(p): return p.x ** 2 + p.y ** 2
+def values(d): return d.values()
 LIMIT = 7
 ";
     let good = [
@@ -164,6 +172,11 @@ LIMIT = 7
         "b = box(3)\nassert b.v == 3 and b.grow().v == 4 and b == Box(4) and b != Box(5)\nassert isinstance(b, Box)",
         "s = Stack()\ns.push(1)\ns.push('b')\nassert len(s) == 2 and list(s) == [1, 'b'] and 'b' in s",
         "assert Point(1, 2) == (1, 2)",
+        "p = echo([Point(1, y=[2])])[0]\nassert p.x == 1 and p.y == [2] and repr(p) == 'Point(x=1, y=[2])' and isinstance(p, Point)",
+        "p = Point(1, 2)\nassert p.sum() == 3 and length(p) == 5 and length(p._replace(x=3)) == 13 and echo(p) == p",
+        "import copy\np = copy.deepcopy(Point(1, 2))\nassert p.x == 1 and p._asdict() == {'x': 1, 'y': 2} and length(p) == 5",
+        "import collections\nPair = collections.namedtuple('Pair', 'x y')\nassert length(Pair(1, 2)) == 5 and echo(Pair(1, 2)).y == 2",
+        "v = values({'a': 1, 'b': 2})\nassert list(v) == [1, 2] and len(v) == 2 and v != [1, 2] and list(echo(v)) == [1, 2]",
         "import numpy as np\nassert (echo(np.arange(3)) == np.arange(3)).all() and echo(np.float64(2.5)) == 2.5",
         "assert LIMIT == 7",
     ];

@@ -131,7 +131,7 @@ def install_concurrency():
         pending.append(self)
 
     def is_alive(self):
-        return self._started.is_set() and not getattr(self, "_codeexec_ended", self is threading.main_thread() and False)
+        return self._started.is_set() and not getattr(self, "_codeexec_ended", False)
 
     def join(self, timeout=None):
         if not self._initialized:

@@ -31,11 +31,11 @@ def names_in(code):
 def equal(got, expected, atol, from_json=False):
     """EvalPlus's rule: equal, or floats within a tolerance (relative 1e-7, as numpy's allclose is called there).
 
-    With `from_json`, `expected` has neither tuples nor sets, and its keys are strings: a tuple equals the list of its
-    items, a set the sorted list, a key its text.
+    With `from_json`, `expected` has neither tuples nor sets, and its keys are strings: a tuple and the values of a
+    dictionary equal the list of their items, a set the sorted list, a key its text.
     """
     if from_json:
-        if isinstance(got, tuple):
+        if isinstance(got, (tuple, type({}.values()))):
             got = list(got)
         elif isinstance(got, (set, frozenset)) and isinstance(expected, list):
             try:
@@ -69,7 +69,7 @@ def is_floats(value):
 
 def close(got, expected, atol):
     if isinstance(expected, (list, tuple)):
-        return (type(got) is type(expected) and len(got) == len(expected)
+        return (isinstance(got, list if isinstance(expected, list) else tuple) and len(got) == len(expected)
                 and all(close(g, e, atol) for g, e in zip(got, expected)))
     if isinstance(got, bool) or not isinstance(got, (int, float)):
         return False

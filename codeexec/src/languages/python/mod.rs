@@ -14,12 +14,13 @@ use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::Machine;
 
 /// The Python sources of the harness, in the order in which they run: values, the program's side, the judge's side.
-pub const SOURCES: [&str; 6] = [
+pub const SOURCES: [&str; 7] = [
     include_str!("values.py"),
     include_str!("program.py"),
     include_str!("remote.py"),
     include_str!("weak.py"),
     include_str!("testing.py"),
+    include_str!("pytest.py"),
     include_str!("judge.py"),
 ];
 /// Replaces threads and event loops in an interpreter that has none.

@@ -78,6 +78,8 @@ class Remote:
         return self._link.operate(self._description, "next")
 
     def __instancecheck__(self, value):
+        if isinstance(value, tuple):
+            value = self._link.handle_of(value)
         return isinstance(value, Remote) and self._link.operate(self._description, "isinstance", value)
 
     def __subclasscheck__(self, value):
@@ -204,6 +206,11 @@ class Link:
         self.stdin = None
         # How often the tests have called the program or read from it.
         self.uses = 0
+
+    def handle_of(self, value):
+        """The program's handle of one of its named tuples, which are data here; None if the tuple is not the program's."""
+        kept = self.packer.tuples.get(id(value))
+        return kept and self.find(kept[1])
 
     def is_tested(self, remote):
         return remote._description[1] == "v" and remote._description[3] in self.tested

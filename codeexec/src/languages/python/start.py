@@ -81,8 +81,6 @@ def _harness():
     sys.stdout.reconfigure(line_buffering=True)
     sys.setrecursionlimit(1000)
     sys.meta_path.insert(0, DataOfMatplotlib())
-    for name in ("path_importer_cache",):
-        getattr(sys, name)
     gc.collect()
     gc.freeze()
 

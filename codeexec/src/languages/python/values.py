@@ -197,6 +197,10 @@ class Packer:
         self.keep = keep
         self.find = find
         self.own = own
+        # On the judge's side: the classes of named tuples, and for each named tuple of the program by its id, the tuple itself
+        # and the description of the program's handle.
+        self.tuple_classes = {}
+        self.tuples = {}
 
     def encode(self, value):
         if is_plain(value):
@@ -273,12 +277,60 @@ class Packer:
         for base in (int, float, str, bytes):
             if isinstance(value, base) and kind.__eq__ is base.__eq__:
                 return base.__new__(base, value)
-        # A named tuple arrives as the tuple of its items, which it equals; `unpack` does not use the handle.
         if isinstance(value, tuple) and kind.__eq__ is tuple.__eq__:
-            return ("nt", [self.pack(v, down) for v in tuple.__iter__(value)], self.keep(value))
+            return self.pack_tuple(value, kind, down)
         if self.own.knows(value):
             return self.own.pack(value, self, down)
         return ("o", self.keep(value))
+
+    def pack_tuple(self, value, kind, depth):
+        """Packs a named tuple: its items, the names of its class and of its fields, and the program's handle if it is the
+        program's. An object of another subclass of tuple has no fields, and arrives in the judge as a plain tuple.
+        """
+        fields = getattr(kind, "_fields", ())
+        if type(fields) is not tuple or not all(type(name) is str for name in fields):
+            fields = ()
+        if self.own.home:
+            kept = self.tuples.get(id(value))
+            handle = kept[1] if kept else None if fields else self.keep(value)
+        else:
+            handle = self.keep(value)
+        return ("nt", [self.pack(v, depth) for v in tuple.__iter__(value)], kind.__name__, fields, handle)
+
+    def unpack_tuple(self, packed):
+        """Makes a named tuple. In the program it is of the program's own class, if there is one."""
+        _, items, name, fields, handle = packed
+        items = [self.unpack(v) for v in items]
+        if not self.own.home:
+            kind = type(self.find(handle)) if handle else self.own.namespace.get(name)
+            if isinstance(kind, type) and issubclass(kind, tuple) and getattr(kind, "_fields", ()) == fields:
+                return tuple.__new__(kind, items)
+        if not fields or len(fields) != len(items):
+            return tuple(items)
+        value = tuple.__new__(self.tuple_class(name, fields), items)
+        if self.own.home and handle:
+            self.tuples[id(value)] = (value, handle)
+        return value
+
+    def tuple_class(self, name, fields):
+        """The class of named tuples with these names; `tuple` if the names are invalid."""
+        made = self.tuple_classes.get((name, fields))
+        if made is None:
+            import collections
+
+            def missing(value, name):
+                # Methods and properties of the program's class.
+                handle = self.tuples.get(id(value), (value, None))[1]
+                if handle is None or name.startswith("__"):
+                    raise AttributeError(name)
+                return getattr(self.find(handle), name)
+            try:
+                base = collections.namedtuple(name, fields)
+                made = type(name, (base,), {"__slots__": (), "__module__": "__main__", "__getattr__": missing})
+            except (TypeError, ValueError):
+                made = tuple
+            self.tuple_classes[name, fields] = made
+        return made
 
     def table(self, value, kind, depth):
         """Packs a pandas object as its columns and labels; None if the labels are of another type, such as a MultiIndex."""
@@ -348,7 +400,7 @@ class Packer:
         if tag == "bytearray":
             return bytearray(packed[1])
         if tag == "nt":
-            return tuple([self.unpack(v) for v in packed[1]])
+            return self.unpack_tuple(packed)
         if tag == "o":
             return self.find(packed[1])
         if tag == "own":
@@ -373,7 +425,7 @@ class Packer:
         if tag == "dict_keys":
             return dict.fromkeys([self.unpack(v) for v in packed[1]]).keys()
         if tag == "dict_values":
-            return list(self.unpack(v) for v in packed[1])
+            return dict(enumerate([self.unpack(v) for v in packed[1]])).values()
         if tag == "dict_items":
             return dict([self.unpack(v) for v in packed[1]]).items()
         if tag in ("ndarray", "npscalar"):

@@ -5,9 +5,14 @@
 """
 
 import ast
+import operator
 import re
 
 QUESTIONS = (ast.Compare, ast.BoolOp)
+UNKNOWN = object()
+COMPARISONS = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+               ast.GtE: operator.ge, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+               ast.In: lambda item, values: item in values, ast.NotIn: lambda item, values: item not in values}
 
 
 class AlwaysTrue(ValueError):
@@ -65,9 +70,46 @@ def truth(node):
     return None
 
 
+def constant(node):
+    """The value of a constant, of a number with a sign, or of a tuple or list of these; UNKNOWN for all else. It computes
+    nothing, so the value is at most as large as the source.
+    """
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        value = constant(node.operand)
+        if type(value) not in (int, float, complex):
+            return UNKNOWN
+        return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, (ast.Tuple, ast.List)):
+        values = [constant(item) for item in node.elts]
+        if UNKNOWN in values:
+            return UNKNOWN
+        return tuple(values) if isinstance(node, ast.Tuple) else values
+    return UNKNOWN
+
+
+def truth_of_constants(node):
+    """The truth value of a comparison that is the same in every run; None if it raises an exception. A comparison that cannot
+    be evaluated here, such as one with arithmetic, counts as true.
+    """
+    values = [constant(part) for part in (node.left, *node.comparators)]
+    for op, left, right in zip(node.ops, values, values[1:]):
+        # Only these have one object each; whether two equal numbers or texts are one object depends on the compiler.
+        is_known = not isinstance(op, (ast.Is, ast.IsNot)) or any(value is None or type(value) is bool for value in (left, right))
+        if left is UNKNOWN or right is UNKNOWN or not is_known:
+            return True
+        try:
+            if not COMPARISONS[type(op)](left, right):
+                return False
+        except TypeError:
+            return None
+    return True
+
+
 def truth_of_comparison(node):
     if is_fixed(node):
-        return True
+        return truth_of_constants(node)
     if len(node.ops) != 1:
         return None
     op, left, right = node.ops[0], node.left, node.comparators[0]
