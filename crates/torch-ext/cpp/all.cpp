@@ -15,6 +15,7 @@
 #include "levels.cpp"
 #include "linear.cpp"
 #include "parallel.cpp"
+#include "products.cpp"
 #include "projections.cpp"
 #include "sharing.cpp"
 #include "varlen.cpp"

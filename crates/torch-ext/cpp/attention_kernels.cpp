@@ -88,17 +88,53 @@ INLINE float one(bf16 x) {
   return value;
 }
 
+#if defined(__AVX2__)
+INLINE __m256 eight(const float *p) { return _mm256_loadu_ps(p); }
+INLINE __m256 eight(const bf16 *p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+// Transposes 8 numbers of each of 8 rows `ldf` apart: to[i * BLOCK + row].
+template <typename T> INLINE void transpose_eight(const T *from, int64_t ldf, float *to) {
+  __m256 row[8], pair[8], four[8];
+#pragma GCC unroll 8
+  for (int r = 0; r < 8; ++r)
+    row[r] = eight(from + r * ldf);
+#pragma GCC unroll 4
+  for (int r = 0; r < 8; r += 2) {
+    pair[r] = _mm256_unpacklo_ps(row[r], row[r + 1]);
+    pair[r + 1] = _mm256_unpackhi_ps(row[r], row[r + 1]);
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < 8; r += 4)
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      four[r + 2 * h] = _mm256_shuffle_ps(pair[r + h], pair[r + 2 + h], 0x44);
+      four[r + 2 * h + 1] = _mm256_shuffle_ps(pair[r + h], pair[r + 2 + h], 0xee);
+    }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(to + i * BLOCK, _mm256_permute2f128_ps(four[i], four[4 + i], 0x20));
+    _mm256_storeu_ps(to + (4 + i) * BLOCK, _mm256_permute2f128_ps(four[i], four[4 + i], 0x31));
+  }
+}
+#endif
+
 template <typename T> void transposed(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to) {
-  for (int64_t start = 0; start < rows; start += BLOCK, to += n * BLOCK)
+  for (int64_t start = 0; start < rows; start += BLOCK, to += n * BLOCK) {
+    int64_t done = 0;
+#if defined(__AVX2__)
+    for (; start + BLOCK <= rows && done + 8 <= n; done += 8)
+      for (int64_t j = 0; j < BLOCK; j += 8)
+        transpose_eight(from + (start + j) * ldf + done, ldf, to + done * BLOCK + j);
+#endif
     for (int64_t j = 0; j < BLOCK; ++j) {
       const T *row = from + (start + j) * ldf;
-      if (start + j < rows)
-        for (int64_t i = 0; i < n; ++i)
-          to[i * BLOCK + j] = one(row[i]);
-      else
-        for (int64_t i = 0; i < n; ++i)
-          to[i * BLOCK + j] = 0;
+      for (int64_t i = done; i < n; ++i)
+        to[i * BLOCK + j] = start + j < rows ? one(row[i]) : 0;
     }
+  }
 }
 
 template <typename T> void panels(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to, int64_t panel) {

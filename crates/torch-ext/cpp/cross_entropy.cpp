@@ -4,6 +4,7 @@
 #include "common.h"
 #include "gpu.h"
 #include "kernels.h"
+#include "products.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -25,17 +26,16 @@ struct Pass {
 void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::Tensor &labels,
                  const at::Tensor &token_weights, int64_t chunk, bool own, Pass &pass) {
   const int64_t tokens = hidden.size(0);
-  const bool onednn = uses_onednn(hidden, weight);
-  at::Tensor weight_t; // contiguous weight^T for oneDNN, made once
-  if (onednn && pass.grad_hidden.defined())
-    weight_t = weight.t().contiguous();
+  herd::Factor turned{weight};
+  if (pass.grad_hidden.defined() && herd::copies_untransposed(hidden, weight))
+    turned = {weight.t().contiguous(), true}; // once for all chunks
   for (int64_t start = 0; start < tokens; start += chunk) {
     const int64_t length = std::min(chunk, tokens - start);
     const auto h = hidden.narrow(0, start, length);
     const auto label = labels.narrow(0, start, length);
     const auto counts = label.ne(ignored);
     const auto target = label.clamp_min(0).unsqueeze(1);
-    auto z = onednn ? onednn_linear(h, weight, std::nullopt) : at::matmul(h, weight.t());
+    auto z = herd::times_transposed(h, weight);
     const bool gradients = pass.grad_hidden.defined() || pass.grad_weight.defined();
     at::Tensor factor;
     if (gradients) {
@@ -62,12 +62,12 @@ void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::T
     }
     if (!gradients)
       continue;
+    std::vector<herd::Product> products;
     if (pass.grad_hidden.defined())
-      pass.grad_hidden.narrow(0, start, length)
-          .copy_(onednn ? onednn_linear(g, weight_t, std::nullopt) : at::matmul(g, weight));
+      products.push_back({{g}, turned, pass.grad_hidden.narrow(0, start, length)});
     if (pass.grad_weight.defined())
-      pass.grad_weight.add_(onednn ? onednn_linear(g.t().contiguous(), h.t().contiguous(), std::nullopt)
-                                   : at::matmul(g.t(), h));
+      products.push_back({{g, true}, {h}, pass.grad_weight, true});
+    herd::multiply(products);
   }
 }
 

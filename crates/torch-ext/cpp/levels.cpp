@@ -13,7 +13,7 @@ namespace {
 
 // Null pointers if HERD_KERNELS does not name a level that this CPU supports.
 herd::Level chosen() {
-  std::vector<herd::Level> levels = {{&herd::kernels_base, &herd::attention_base}};
+  std::vector<herd::Level> levels = {{&herd::kernels_base, &herd::attention_base, false}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
@@ -21,11 +21,11 @@ herd::Level chosen() {
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512cd");
   if (v3)
-    levels.push_back({&herd::kernels_v3, &herd::attention_v3});
+    levels.push_back({&herd::kernels_v3, &herd::attention_v3, true});
   if (v4)
-    levels.push_back({&herd::kernels_v4, &herd::attention_v4});
+    levels.push_back({&herd::kernels_v4, &herd::attention_v4, false});
   if (v4 && __builtin_cpu_supports("avx512bf16"))
-    levels.push_back({&herd::kernels_v4_bf16, &herd::attention_v4_bf16});
+    levels.push_back({&herd::kernels_v4_bf16, &herd::attention_v4_bf16, false});
 #endif
   const char *wanted = std::getenv("HERD_KERNELS");
   if (!wanted || !*wanted)
@@ -33,7 +33,7 @@ herd::Level chosen() {
   const auto named = std::find_if(levels.begin(), levels.end(), [&](const herd::Level &level) {
     return std::string(level.decoder->level) == wanted;
   });
-  return named == levels.end() ? herd::Level{nullptr, nullptr} : *named;
+  return named == levels.end() ? herd::Level{nullptr, nullptr, false} : *named;
 }
 
 const herd::Level &choice() {

@@ -10,6 +10,8 @@ namespace herd {
 struct Level {
   const Kernels *decoder;
   const AttentionKernels *attention;
+  // Whether the tiles of attention also compute the float32 products of training (products.h).
+  bool tiles_multiply;
 };
 
 // The selected level. Throws if HERD_KERNELS does not name a level that this CPU supports.

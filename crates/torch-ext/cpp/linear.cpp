@@ -1,6 +1,7 @@
 // Linear layers: float32 on a CPU through oneDNN, everything else through at::linear.
 
 #include "common.h"
+#include "products.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -23,7 +24,7 @@ at::Tensor onednn_linear(const at::Tensor &x, const at::Tensor &w, const std::op
 
 namespace {
 
-struct OneDnnLinear : torch::autograd::Function<OneDnnLinear> {
+struct Float32Linear : torch::autograd::Function<Float32Linear> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
     ctx->save_for_backward({x, w});
     return onednn_linear(x, w, std::nullopt);
@@ -34,12 +35,15 @@ struct OneDnnLinear : torch::autograd::Function<OneDnnLinear> {
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &w = saved[1];
     const auto g = grads[0].reshape({-1, w.size(0)}).contiguous();
-    at::Tensor gx, gw;
-    if (ctx->needs_input_grad(0))
-      gx = onednn_linear(g, w.t().contiguous(), std::nullopt).view(x.sizes());
+    const bool need_x = ctx->needs_input_grad(0);
+    std::vector<herd::Product> products;
+    if (need_x)
+      products.push_back({{g}, {w}});
     if (ctx->needs_input_grad(1))
-      gw = onednn_linear(g.t().contiguous(), x.reshape({-1, w.size(1)}).t().contiguous(), std::nullopt);
-    return {gx, gw};
+      products.push_back({{g, true}, {x.reshape({-1, w.size(1)})}});
+    herd::multiply(products);
+    return {need_x ? products.front().out.view(x.sizes()) : at::Tensor(),
+            products.size() > (need_x ? 1 : 0) ? products.back().out : at::Tensor()};
   }
 };
 
@@ -56,7 +60,7 @@ char *tx_linear(tensor out, const tensor x, const tensor w, const tensor b) {
     else if (!graph && !(bias && bias->requires_grad()))
       *out = onednn_linear(*x, *w, bias);
     else {
-      *out = OneDnnLinear::apply(*x, *w);
+      *out = Float32Linear::apply(*x, *w);
       if (bias)
         *out = *out + *bias;
     }

@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "kernels.h"
+#include "products.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -15,35 +16,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 enum class Before : int64_t { Nothing, Norm, Gate };
-
-// x w^T
-at::Tensor product(const at::Tensor &x, const at::Tensor &w) {
-  return uses_onednn(x, w) ? onednn_linear(x, w, std::nullopt) : at::linear(x, w);
-}
-
-// y += x w^T
-void add_product(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
-  if (uses_onednn(x, w))
-    y.add_(onednn_linear(x, w, std::nullopt));
-  else
-    y.addmm_(x, w.t());
-}
-
-// y += x w; y = x w if y is undefined
-void add_turned(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
-  if (uses_onednn(x, w)) {
-    const auto out = onednn_linear(x, w.t().contiguous(), std::nullopt);
-    y = y.defined() ? y.add_(out) : out;
-  } else if (y.defined())
-    y.addmm_(x, w);
-  else
-    y = at::mm(x, w);
-}
-
-// x^T y
-at::Tensor turned_product(const at::Tensor &x, const at::Tensor &y) {
-  return uses_onednn(x, y) ? onednn_linear(x.t().contiguous(), y.t().contiguous(), std::nullopt) : at::mm(x.t(), y);
-}
 
 // Index of a projection's W [out, in] among the arguments; A [rank, in] and B [out, rank] follow it if there is an update.
 struct Place {
@@ -90,12 +62,18 @@ struct Projections : torch::autograd::Function<Projections> {
     auto sizes = tensors[0].sizes().vec();
     variable_list outputs;
     const auto all = places(before, scales);
+    std::vector<herd::Product> products;
+    for (const auto &place : all)
+      products.push_back({{in}, {tensors[place.w], true}});
+    herd::multiply(products);
     for (size_t i = 0; i < all.size(); ++i) {
-      const auto at = all[i].w;
-      auto y = product(in, tensors[at]);
-      if (all[i].update)
-        add_product(y, product(in, tensors[at + 1]).mul_(scales[i]), tensors[at + 2]);
-      sizes.back() = tensors[at].size(0);
+      auto &y = products[i].out;
+      if (all[i].update) {
+        const auto inner = herd::times_transposed(in, tensors[all[i].w + 1]).mul_(scales[i]);
+        std::vector<herd::Product> update{{{inner}, {tensors[all[i].w + 2], true}, y, true}};
+        herd::multiply(update);
+      }
+      sizes.back() = tensors[all[i].w].size(0);
       outputs.push_back(y.view(sizes));
     }
     if (before == Before::Norm)
@@ -121,7 +99,15 @@ struct Projections : torch::autograd::Function<Projections> {
     // One gradient for each argument: code, tensors, scales and eps. RMSNorm's row scales are saved too, but are no argument.
     variable_list out(1 + saved.size() - (before == Before::Norm ? 1 : 0) + 2);
     const auto gradient = [&](int64_t tensor) -> at::Tensor & { return out[1 + tensor]; };
-    at::Tensor gin;
+    // Products into gradients of their own, and those added to the gradient of the input. The first of the latter makes it.
+    std::vector<herd::Product> own, common;
+    std::vector<int64_t> owners;
+    const auto give = [&](int64_t tensor, const at::Tensor &g, const at::Tensor &input) {
+      if (need(tensor)) {
+        own.push_back({{g, true}, {input}});
+        owners.push_back(tensor);
+      }
+    };
     const auto all = places(before, scales);
     for (size_t i = 0; i < all.size(); ++i) {
       if (!grads[i].defined())
@@ -129,24 +115,26 @@ struct Projections : torch::autograd::Function<Projections> {
       const auto at = all[i].w;
       const auto g = grads[i].reshape({-1, saved[at].size(0)}).contiguous();
       if (need_in)
-        add_turned(gin, g, saved[at]);
-      if (need(at))
-        gradient(at) = turned_product(g, in);
+        common.push_back({{g}, {saved[at]}});
+      give(at, g, in);
       if (!all[i].update)
         continue;
       const auto &a = saved[at + 1], &b = saved[at + 2];
       if (need(at + 2))
-        gradient(at + 2) = turned_product(g, product(in, a).mul_(scales[i]));
+        give(at + 2, g, herd::times_transposed(in, a).mul_(scales[i]));
       if (!need_in && !need(at + 1))
         continue;
-      at::Tensor gh; // gradient of the update's inner activations, x A^T
-      add_turned(gh, g, b);
-      gh.mul_(scales[i]);
-      if (need(at + 1))
-        gradient(at + 1) = turned_product(gh, in);
+      std::vector<herd::Product> inner{{{g}, {b}}}; // gradient of the update's inner values
+      herd::multiply(inner);
+      const auto gh = inner[0].out.mul_(scales[i]);
+      give(at + 1, gh, in);
       if (need_in)
-        add_turned(gin, gh, a);
+        common.push_back({{gh}, {a}});
     }
+    herd::multiply(own);
+    for (size_t i = 0; i < own.size(); ++i)
+      gradient(owners[i]) = own[i].out;
+    const auto gin = herd::sum_of(common);
     if (!gin.defined())
       return out;
     switch (before) {

@@ -1,6 +1,9 @@
 //! Compares fused projections (with their input operation) with libtorch's plain operators in float64.
 
+use std::process::Command;
+
 use tch::{Device, Kind, Tensor};
+use torch_ext::decoder::Decoder;
 use torch_ext::{InputOp, Projection, projections, take_grad};
 
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
@@ -39,17 +42,17 @@ fn compare(inputs: &[Tensor], fused: impl Fn(&[Tensor]) -> Vec<Tensor>, plain: i
     }
 }
 
-/// Two projections from 24 to 20 and 12, the second with an update of rank 4. `before` is 0, 1 or 2 as in the C interface.
-fn check_projections(kind: Kind, before: i64, frozen: bool) {
+/// Two projections from `width` to `a` and `b`, the second with an update of rank 4. `before` is 0, 1 or 2 as in the C interface.
+fn check_projections([seq, width, a, b]: [i64; 4], kind: Kind, before: i64, frozen: bool) {
     let full = |shape: &[i64]| leaf(shape, kind, !frozen);
-    let second = if before == 1 { full(&[24]) } else { leaf(&[3, 7, 24], kind, before == 2) };
+    let second = if before == 1 { full(&[width]) } else { leaf(&[3, seq, width], kind, before == 2) };
     let inputs = [
-        leaf(&[3, 7, 24], kind, true),
+        leaf(&[3, seq, width], kind, true),
         second,
-        full(&[20, 24]),
-        full(&[12, 24]),
-        leaf(&[4, 24], kind, true),
-        leaf(&[12, 4], kind, true),
+        full(&[a, width]),
+        full(&[b, width]),
+        leaf(&[4, width], kind, true),
+        leaf(&[b, 4], kind, true),
     ];
     let list = |x: &[Tensor]| {
         let before = match before {
@@ -82,10 +85,60 @@ fn projections_equal_the_plain_chain() {
     for kind in [Kind::Float, Kind::BFloat16] {
         for before in 0..3 {
             for frozen in [false, true] {
-                check_projections(kind, before, frozen);
+                check_projections([7, 24, 20, 12], kind, before, frozen);
             }
         }
     }
+}
+
+/// Sizes at which the own tiles of float32 have several blocks of rows, columns and terms, and parts of each (`products.cpp`).
+#[test]
+fn large_projections_equal_the_plain_chain() {
+    torch_ext::init();
+    tch::manual_seed(8);
+    for sizes in [[61, 300, 70, 33], [20, 16, 1100, 48], [100, 64, 64, 64]] {
+        for before in 0..3 {
+            check_projections(sizes, Kind::Float, before, false);
+        }
+    }
+}
+
+/// Each element of a product of the own tiles is one sum in a fixed order. Other levels use oneDNN, which promises nothing.
+#[test]
+fn the_own_tiles_give_the_same_bits_with_any_number_of_threads() {
+    torch_ext::init();
+    match Decoder::level() {
+        "v3" => {}
+        "base" => return test_support::skip("this processor has no AVX2, which the own tiles need"),
+        // Another level multiplies by oneDNN: all tests of this file run once more at the level of the tiles.
+        _ => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            let output = command.arg("projections::").env("HERD_KERNELS", "v3").output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            return;
+        }
+    }
+    tch::manual_seed(9);
+    let x = leaf(&[190, 300], Kind::Float, true);
+    let w = leaf(&[70, 300], Kind::Float, true);
+    let factor = Tensor::randn([190, 70], (Kind::Float, Device::Cpu));
+    let computed = |threads: i32, rows: i64| {
+        tch::set_num_threads(threads);
+        let list = [Projection { weight: &w, update: None }];
+        let y = projections(InputOp::Nothing, &x.narrow(0, 0, rows), &list).unwrap().remove(0);
+        let gradients =
+            Tensor::run_backward(&[(&y * factor.narrow(0, 0, rows)).sum(Kind::Float)], &[&x, &w], false, false);
+        [y, gradients[0].shallow_clone(), gradients[1].shallow_clone()]
+    };
+    let threads = tch::get_num_threads();
+    let one = computed(1, 190);
+    for count in [2, 3] {
+        assert!(one.iter().zip(computed(count, 190)).all(|(a, b)| *a == b), "{count} threads");
+    }
+    // A row does not depend on the rows behind it.
+    let few = computed(2, 100);
+    assert!(few[0] == one[0].narrow(0, 0, 100) && few[1].narrow(0, 0, 100) == one[1].narrow(0, 0, 100));
+    tch::set_num_threads(threads);
 }
 
 #[test]
