@@ -269,7 +269,7 @@ impl Engine {
     /// value decides whether the sequence continues. A sequence that reaches `max_new_tokens` or the end of the context ends
     /// there. All requests are checked before the first token.
     ///
-    /// The engine must be idle: other requests would be reported under wrong indices.
+    /// The engine must be idle, because the requests of this call are told apart by their place.
     ///
     /// # Errors
     /// See [`GenerateError`].
@@ -278,6 +278,9 @@ impl Engine {
         requests: &[Request],
         mut on_token: impl FnMut(usize, Choice) -> Next,
     ) -> Result<(), GenerateError> {
+        if !self.is_idle() {
+            return Err(GenerateError::Busy);
+        }
         for (index, request) in requests.iter().enumerate() {
             self.check_at(index, request)?;
         }

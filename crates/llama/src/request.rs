@@ -77,6 +77,9 @@ pub enum GenerateError {
         /// Number of prompt and generated tokens before the fault.
         tokens: i64,
     },
+    /// The engine still has requests that were submitted one by one.
+    #[error("the engine still has other requests: finish or cancel them before a call that generates several together")]
+    Busy,
     /// libtorch failed, most likely because of too little memory.
     #[error("the engine failed: {0}\nIf that is for lack of memory, use fewer slots or shorter answers")]
     Engine(String),

@@ -168,6 +168,8 @@ fn a_prompt_is_computed_beside_running_sequences_and_joins_them() {
     let first = request(&[5, 6, 7], sampled(), 1, 60);
     let alone = generate(&model, Kernels::Auto, 1, std::slice::from_ref(&first)).remove(0);
     let (id, mut found, mut order) = (engine.submit(first).unwrap(), Vec::new(), Vec::new());
+    let busy = engine.generate(&[request(&[5], sampled(), 1, 1)], |_, _| Next::Continue);
+    assert!(matches!(busy, Err(GenerateError::Busy)), "{busy:?}");
     let long: Vec<i64> = (0..500).map(|place| place * 13 % 300 + 1).collect();
     let mut other = None;
     while !engine.is_idle() {

@@ -51,6 +51,8 @@ const Level &level() {
   return choice();
 }
 
+const Level &level_or_none() { return choice(); }
+
 const char *level_name() { return choice().decoder ? choice().decoder->level : "none"; }
 
 } // namespace herd

@@ -17,6 +17,9 @@ struct Level {
 // The selected level. Throws if HERD_KERNELS does not name a level that this CPU supports.
 const Level &level();
 
+// The same without an error: null pointers if HERD_KERNELS does not name such a level.
+const Level &level_or_none();
+
 // The name of the selected level; "none" if HERD_KERNELS does not name a level that this CPU supports.
 const char *level_name();
 

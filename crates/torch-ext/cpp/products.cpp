@@ -237,3 +237,8 @@ at::Tensor times_transposed(const at::Tensor &x, const at::Tensor &w) {
 }
 
 } // namespace herd
+
+extern "C" {
+
+bool tx_multiplies_transposed() { return herd::level_or_none().tiles_multiply; }
+}

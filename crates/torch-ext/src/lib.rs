@@ -34,4 +34,4 @@ pub use gpu::{GpuKernels, driver, emulated, gpu_kernels, gpu_memory_free, is_det
 pub use graph::{CudaGraphs, Memory, Recorded, Recorder, Step};
 pub use ops::{OpError, backward_from, embedding, linear, take_grad};
 pub use parallel::parallel_for;
-pub use projections::{InputOp, Projection, projections, trains_fused};
+pub use projections::{InputOp, Projection, multiplies_transposed, projections, trains_fused};

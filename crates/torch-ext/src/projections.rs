@@ -20,6 +20,18 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
+unsafe extern "C" {
+    fn tx_multiplies_transposed() -> bool;
+}
+
+/// Whether float32 products of training on a CPU read transposed factors without copies of them. This is so where the CPU has the
+/// instructions of the own tiles (`cpp/products.cpp`).
+#[must_use]
+pub fn multiplies_transposed() -> bool {
+    // SAFETY: reads the level of the kernels, which is chosen once.
+    unsafe { tx_multiplies_transposed() }
+}
+
 /// The operation on the input that is fused into the projections.
 #[derive(Debug, Clone, Copy)]
 pub enum InputOp<'a> {

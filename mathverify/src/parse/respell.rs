@@ -140,7 +140,13 @@ const SIGNS: &[(&str, u32)] = &[
     ("亿", 8),
     ("億", 8),
     ("兆", 12),
+    ("십만", 5),
+    ("백만", 6),
+    ("천만", 7),
     ("만", 4),
+    ("십억", 9),
+    ("백억", 10),
+    ("천억", 11),
     ("억", 8),
     ("천", 3),
     ("ล้าน", 6),
@@ -151,13 +157,43 @@ const SIGNS: &[(&str, u32)] = &[
 
 static SCALED: LazyLock<Regex> = LazyLock::new(|| {
     let words: Vec<&str> = SCALES.iter().map(|s| s.0).collect();
-    let signs: Vec<&str> = SIGNS.iter().map(|s| s.0).collect();
+    let signs = signs();
+    // The first alternative is a number of several parts, such as `1亿2000万`; its first part alone would match too.
     pattern(&format!(
-        r"(?i)(\d[\d,.]*)((?:\s|~|\\[ ,;]|-)*(?:\\(?:text|mathrm|mbox|textbf)\{{\s*)?)(?:({})\b\.?|({}))",
+        r"(?i)(?P<parts>\d[\d,.]*(?:{signs})(?:(?:\s?\d+(?:{signs}))+(?:\d+)?|\d+))|(?P<digits>\d[\d,.]*)(?P<gap>(?:\s|~|\\[ ,;]|-)*(?:\\(?:text|mathrm|mbox|textbf)\{{\s*)?)(?:(?P<word>{})\b\.?|(?P<sign>{signs}))",
         words.join("|"),
-        signs.join("|")
     ))
 });
+
+/// The alternatives of [`SIGNS`] as a pattern.
+fn signs() -> String {
+    let signs: Vec<&str> = SIGNS.iter().map(|s| s.0).collect();
+    signs.join("|")
+}
+
+/// A part of a number of several parts, and its sign if it has one.
+static PART: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(\d[\d,.]*)({})?", signs())));
+
+/// The sum of the parts of a number such as `1亿2000万`. `None` without a certain reading: if a part is not below the unit before it, or
+/// if a last single digit may stand for the next lower unit (`3万5`).
+fn sum_of_parts(text: &str) -> Option<String> {
+    let mut sum = BigInt::ZERO;
+    let mut before = u32::MAX;
+    for part in PART.captures_iter(text) {
+        let power = match part.get(2) {
+            Some(sign) => SIGNS.iter().find(|s| s.0 == sign.as_str())?.1,
+            None if part[1].len() < 2 => return None,
+            None => 0,
+        };
+        let value: BigInt = shifted(&part[1], power)?.parse().ok()?;
+        if before != u32::MAX && value >= BigInt::from(10).pow(before) {
+            return None;
+        }
+        sum += value;
+        before = power;
+    }
+    Some(sum.to_string())
+}
 
 /// Matches any scale word: a cheap test before [`SCALED`].
 static SCALE_STEM: LazyLock<Regex> = LazyLock::new(|| {
@@ -167,8 +203,11 @@ static SCALE_STEM: LazyLock<Regex> = LazyLock::new(|| {
 
 /// A number with a scale word as digits: `2.5 thousand` as `2500`.
 fn scaled(c: &Captures<'_>) -> String {
-    let word = c.get(3).map_or("", |m| m.as_str()).to_lowercase();
-    let sign = c.get(4).map_or("", |m| m.as_str());
+    if let Some(parts) = c.name("parts") {
+        return sum_of_parts(parts.as_str()).unwrap_or_else(|| c[0].to_owned());
+    }
+    let word = c.name("word").map_or("", |m| m.as_str()).to_lowercase();
+    let sign = c.name("sign").map_or("", |m| m.as_str());
     static EXACT: LazyLock<Vec<(Regex, u32)>> =
         LazyLock::new(|| SCALES.iter().map(|(w, p)| (pattern(&format!("^(?:{w})$")), *p)).collect());
     let power = if word.is_empty() {
@@ -176,9 +215,9 @@ fn scaled(c: &Captures<'_>) -> String {
     } else {
         EXACT.iter().find(|(w, _)| w.is_match(&word)).map(|s| s.1)
     };
-    match power.and_then(|p| shifted(&c[1], p)) {
+    match power.and_then(|p| shifted(&c["digits"], p)) {
         // Drop the separator, but keep a font command before the scale word, because its closing brace follows later.
-        Some(number) => format!("{number}{}", if c[2].contains('{') { &c[2] } else { "" }),
+        Some(number) => format!("{number}{}", if c["gap"].contains('{') { &c["gap"] } else { "" }),
         None => c[0].to_owned(),
     }
 }
@@ -451,6 +490,10 @@ mod tests {
             ("5\\text{ million}", "5000000\\text{ }"),
             ("1.2万", "12000"),
             ("3亿", "300000000"),
+            ("1亿2000万", "120000000"),
+            ("3억 5천만", "350000000"),
+            ("1.2亿3000万", "150000000"),
+            ("5万3000", "53000"),
             ("2 crore", "20000000"),
             ("3 млн", "3000000"),
             ("twenty-five", "25"),
@@ -503,6 +546,9 @@ mod tests {
             "一亿二亿",
             "12.34,5 million",
             "1,2.3,4 million",
+            "3万5",
+            "2万3亿",
+            "2万20000",
         ] {
             assert_eq!(respelled(text), text);
         }

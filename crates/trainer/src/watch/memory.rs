@@ -14,7 +14,8 @@
 //! | gradients | `s` per trained weight of the layers whose backward pass is complete; 4 per trained weight once summed in float32, which is during the whole step if it has several micro-batches |
 //! | activations | per kept layer `T s (2h + 2q + 2kv + 2f)`; per recomputed layer `T s h`; the last residual stream, cosines and sines |
 //! | a layer's work | temporary memory of one layer's backward pass: `4f + h` per token of a piece, or `4q + 4kv + 3h` per token for attention, whichever is more; for a recomputed layer also its activations |
-//! | head | a chunk of logits (128 MiB) and its transposed copy, the gradient of the embedding table in float32, hidden states of the targets |
+//! | head | a chunk of logits (128 MiB), the gradient of the embedding table in float32, hidden states of the targets |
+//! | copies | transposed factors of float32 products: operands of a layer, a chunk of logits, the head's weights; none where own tiles compute them ([`torch_ext::multiplies_transposed`]) |
 //! | program | libraries, tokenizer, data: the memory of the process when the estimate is made, measured; and what libraries take in the first step ([`FIRST_STEP`]) |
 //!
 //! The allocator keeps freed memory for the next step ([`crate::keep_memory`]). Rows of different lengths need blocks of different sizes,
@@ -120,8 +121,7 @@ impl Token {
         let (heads, kv_heads) = (size(c.num_attention_heads), size(c.num_key_value_heads));
         let (q, kv) = (heads * size(c.head_dim), kv_heads * size(c.head_dim));
         let s = inputs.kind.elt_size_in_bytes() as u64;
-        // oneDNN copies the transposed operands of float32 products.
-        let turned = u64::from(s == 4);
+        let turned = u64::from(copies_factors(inputs));
         let (mut attention, mut feed_forward) = (s * (h + 2 * q + 2 * kv) + 4 * (1 + heads), s * (h + 2 * f) + 4);
         if c.qk_norm {
             attention += s * (q + kv) + 4 * (heads + kv_heads);
@@ -143,8 +143,9 @@ impl Token {
         // Numbers held by the backward pass of the output projection, of attention (gradients of queries in float32), and of
         // the query, key and value projections.
         let out = h + q + turned * (h + q);
-        let seen = h + 2 * q + 2 * kv + if turned == 0 { 2 * q } else { 0 };
-        let before = h + q + 2 * kv + 2 * h + (turned * (q + h)).max(h);
+        let seen = h + 2 * q + 2 * kv + if s < 4 { 2 * q } else { 0 };
+        // The last of them hold neither the queries, keys and values nor the output of attention, which are counted as kept.
+        let before = (h + q + 2 * kv + 2 * h + (turned * (q + h)).max(h)).saturating_sub(2 * q + 2 * kv);
         Self {
             s,
             hidden: s * h,
@@ -286,6 +287,11 @@ fn work(inputs: &MemoryInputs, token: &Token, recomputed: bool) -> u64 {
     }
 }
 
+/// Whether products copy their transposed factors: float32 products that oneDNN computes.
+fn copies_factors(inputs: &MemoryInputs) -> bool {
+    inputs.kind == Kind::Float && !(inputs.device == Device::Cpu && torch_ext::multiplies_transposed())
+}
+
 /// Bytes that the loss holds while it processes the chunks of logits.
 fn head(inputs: &MemoryInputs, token: &Token, full: bool) -> u64 {
     let c = inputs.config;
@@ -300,10 +306,14 @@ fn head(inputs: &MemoryInputs, token: &Token, full: bool) -> u64 {
         return states + 4 * 4 * targets * vocab + if full { token.s * table } else { 0 };
     }
     let chunk = (CHUNK / (vocab * token.s)).max(16).min(targets.max(1));
-    let turned = u64::from(token.s == 4);
+    let turned = u64::from(copies_factors(inputs));
     let logits = chunk * vocab * token.s * (1 + if full { turned } else { 0 });
-    // Sums in float32, and the contribution of a chunk, which libtorch first widens to float32 if its type is narrower.
-    let added = token.s * table + if turned == 0 { 4 * table } else { 0 };
+    // Sums in float32, and the contribution of a chunk, which libtorch first widens to float32 if its type is narrower. The own tiles
+    // add it to the sums.
+    let added = match (turned, token.s) {
+        (0, 4) => 0,
+        (_, s) => s * table + if s < 4 { 4 * table } else { 0 },
+    };
     let gradient = if full { heads * 4 * table + added } else { 0 };
     states + logits + gradient + turned * 4 * table
 }
