@@ -236,6 +236,71 @@ fn processes_end_with_the_bytes_of_one() {
     assert_eq!(ranks::bytes(&world.path("together")), ranks::bytes(&world.path("alone")));
 }
 
+/// The processes that a program has started.
+fn children(program: u32) -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{program}/task")) else { return Vec::new() };
+    let of = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    threads
+        .flatten()
+        .flat_map(|thread| of(thread).split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// `cargo build -p launch && cargo test -p pretrain --test run twenty_kills -- --ignored --nocapture`
+#[test]
+#[ignore = "a minute or two; needs the program launch"]
+fn twenty_kills_of_one_of_two_processes() {
+    let launch = test_support::program("launch").expect("cargo build -p launch");
+    let world = World::new();
+    let flags = "--tokens 300000 --checkpoint-steps 5 --ramp 60000:512:64 --reweight 150000:0.4,0.6 --spike-sigma 6 --z-loss 1e-4 \
+                 --average polyak";
+    assert!(world.spawn("whole", flags).wait().unwrap().success());
+    let steps = world.metrics("whole").len();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
+    let begin = Instant::now();
+    let (mut killed, mut given_up) = (0, 0);
+    while killed < 20 {
+        let ranks = child(&world.flags("killed", flags));
+        let mut command = std::process::Command::new(&launch);
+        command.args(["run", "--processes", "2", "--"]).arg(ranks.get_program()).args(ranks.get_args());
+        let log = world.path(&format!("launch-{given_up}.log"));
+        command.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        let mut launcher = command.spawn().unwrap();
+        let status = loop {
+            // Between two kills the run goes on by 5 to 30 steps, since a kill costs up to 5.
+            let goal = world.metrics("killed").len() + rng.random_range(10..35);
+            let hangs = Instant::now() + Duration::from_secs(300);
+            while world.metrics("killed").len() < goal && launcher.try_wait().unwrap().is_none() {
+                assert!(Instant::now() < hangs, "the run hangs");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..100)));
+            if let Some(status) = launcher.try_wait().unwrap() {
+                break status;
+            }
+            let ranks = children(launcher.id());
+            if killed < 20 && !ranks.is_empty() {
+                // SAFETY: a signal to a process that our own child has started.
+                unsafe { libc::kill(ranks[rng.random_range(0..ranks.len())], libc::SIGKILL) };
+                killed += 1;
+            }
+        };
+        if status.success() {
+            break;
+        }
+        assert!(killed > 0, "{}", std::fs::read_to_string(&log).unwrap());
+        given_up += 1;
+    }
+    let output = child(&world.flags("killed", flags)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(killed, 20, "the run ended before");
+    println!(
+        "{steps} steps, 20 SIGKILLs to one of two processes in {:.0} s; started again by hand {given_up} times",
+        begin.elapsed().as_secs_f64()
+    );
+    assert!(ranks::bytes(&world.path("whole")) == ranks::bytes(&world.path("killed")), "the bytes differ");
+}
+
 /// Rhymes are worth something to a model that has seen sums only, for rhymes; more sums are not.
 #[test]
 fn a_probe_tells_what_data_are_worth() {

@@ -109,7 +109,7 @@ pub fn all() -> Vec<Attack> {
         &[
             "os.fork()", "os.execv('/bin/sh', ['sh'])", "subprocess.run(['ls'])", "subprocess.Popen('ls', shell=True)", "os.popen('id').read()", "os.spawnl(os.P_WAIT, '/bin/ls', 'ls')",
             "os.posix_spawn('/bin/ls', ['ls'], {})", "os.kill(1, 9)", "os.kill(os.getppid(), 9)", "__import__('multiprocessing').Process(target=print).start()", "__import__('pty').spawn('sh')",
-            "__import__('concurrent.futures').futures.ProcessPoolExecutor().submit(print).result()", "os.setuid(0)", "os.system('id') == 0 or 1 / 0", "__import__('ctypes').CDLL(None).system(b'id')",
+            "__import__('concurrent.futures').futures.ProcessPoolExecutor().submit(os.getpid).result() != os.getpid() or 1 / 0", "os.setuid(0)", "os.system('id') == 0 or 1 / 0", "__import__('ctypes').CDLL(None).system(b'id')",
             "__import__('fcntl').flock(1, 2)", "__import__('resource').setrlimit(0, (1, 1))",
         ],
     ));
@@ -121,7 +121,7 @@ pub fn all() -> Vec<Attack> {
         &[
             "import threading, _thread, time\ndef g():\n    while True: pass\n@\ndef f(x): return 0",
             "import threading, _thread, time\ndef g():\n    time.sleep(100)\n@\ndef f(x): return 0",
-            "import threading, _thread, time\ndef g():\n    global f\n    f = lambda x: 1234567\ndef f(x):\n    return 0\n@",
+            "import threading, _thread, time\ndef g():\n    global f\n    f = lambda x: 7\ndef f(x):\n    return 0\n@",
             "import threading, _thread, time\nimport sys\nsys.setswitchinterval(1e-6)\ndef g():\n    print('x' * 10)\ndef f(x):\n    return len([0])\n@",
             "import threading, _thread, time, builtins\ndef g():\n    builtins.leak = 1\n@\ndef f(x): return 0",
         ],

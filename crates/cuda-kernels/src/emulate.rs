@@ -49,7 +49,7 @@ impl Emulator {
     /// # Safety
     /// The addresses are of memory of this process, of the sizes that the kernel reads and writes.
     pub unsafe fn run(&self, launch: &Launch) -> Result<(), KernelError> {
-        let fault = |reason: String| KernelError::Emulation { kernel: launch.kernel.clone(), reason };
+        let fault = |reason: String| KernelError::Kernel { kernel: launch.kernel.clone(), reason };
         let name = CString::new(launch.kernel.as_str()).map_err(|error| fault(error.to_string()))?;
         let mut values: Vec<u64> = launch.arguments.iter().map(|argument| argument.bits()).collect();
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
@@ -96,7 +96,7 @@ impl Machine for Emulator {
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), KernelError> {
         let memory = self.memory.borrow();
-        let fault = |reason: &str| KernelError::Emulation { kernel: "memory".into(), reason: reason.into() };
+        let fault = |reason: &str| KernelError::Kernel { kernel: "memory".into(), reason: reason.into() };
         let start = |words: &[u128]| words.as_ptr() as u64;
         let piece = memory.iter().find(|(words, length)| {
             address >= start(words) && address + into.len() as u64 <= start(words) + *length as u64

@@ -28,6 +28,12 @@ pub enum KernelError {
         /// The dynamic linker's message.
         reason: String,
     },
+    /// `--device` names no device.
+    #[error("--device {given}: give cpu or cuda:N")]
+    Device {
+        /// The value that was given.
+        given: String,
+    },
     /// NVRTC reports an error in a program.
     #[error("NVRTC {version} does not compile the kernels for {architecture} ({reason}): {log}")]
     Compile {
@@ -50,9 +56,9 @@ pub enum KernelError {
         /// The number of the error.
         code: i32,
     },
-    /// The emulation found an error, or there is no kernel of this name.
+    /// A kernel cannot be launched: the emulation found an error, or there is none of this name.
     #[error("{kernel}: {reason}")]
-    Emulation {
+    Kernel {
         /// The kernel.
         kernel: String,
         /// What is wrong.

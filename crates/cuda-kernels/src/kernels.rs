@@ -81,7 +81,7 @@ impl Kernels {
     /// The addresses in `launch` are of this GPU's memory, of the sizes that the kernel reads and writes, and stay valid until the
     /// kernel has run.
     pub unsafe fn launch(&self, launch: &Launch, stream: u64) -> Result<(), KernelError> {
-        let function = self.functions.get(&launch.kernel).ok_or_else(|| KernelError::Emulation {
+        let function = self.functions.get(&launch.kernel).ok_or_else(|| KernelError::Kernel {
             kernel: launch.kernel.clone(),
             reason: "there is no kernel of this name".into(),
         })?;

@@ -90,7 +90,7 @@ fn run(cli: Cli) -> Result<bool, KernelError> {
                     println!("{device}: {name}, {architecture}, {multiprocessors} multiprocessors");
                     Box::new(Gpu::new(Kernels::load(driver, &nvrtc()?, index, &cache()?)?))
                 }
-                _ => return Err(KernelError::NoDriver { reason: format!("--device {device}: say cpu or cuda:N") }),
+                _ => return Err(KernelError::Device { given: device.clone() }),
             };
             let good = hold(machine.as_ref(), cases, seed)?;
             if rows > 0 {
