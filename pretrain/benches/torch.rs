@@ -4,9 +4,9 @@
 //!
 //! `HERD_PEER_PYTHON=/path/to/python cargo bench -p pretrain --bench torch` is nanoGPT's small setting on tiny Shakespeare
 //! (`../shared/data`). `-- CONFIG MODEL TRAIN VALID [FLAGS]` takes a configuration of `herd pretrain`, a model folder and two
-//! folders of shards instead; FLAGS go to both (`--max-steps 20`). That Python needs torch 2.11.0, numpy and safetensors; without it, only
-//! this project is measured. `HERD_PEER_COMPILE=1` lets the peer call `torch.compile`. Steps are timed one by one; the first tenth is
-//! left out, and the median is reported.
+//! folders of shards instead; FLAGS go to both (`--tokens 200000`). That Python needs torch 2.11.0, numpy and safetensors; without it,
+//! only this project is measured. `HERD_PEER_COMPILE=1` lets the peer call `torch.compile`, `HERD_PEER_AUTOCAST=1` lets it compute in
+//! bfloat16. Steps are timed one by one; the first tenth is left out, and the median is reported.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,8 +3,8 @@ held-out loss and peak memory.
 
 Usage: python torch_peer.py RESOLVED MODEL TRAIN VALID   (RESOLVED: {"config": keys of herd pretrain, "steps": N})
 
-The block is Llama's (RMSNorm, rotary positions by halves, grouped heads by SDPA, SwiGLU) in float32, the optimizer is the fused AdamW,
-rows are drawn at random as nanoGPT does. TRAIN and VALID hold token shards (`*.ds`: u32, little-endian).
+The block is Llama's (RMSNorm, rotary positions by halves, grouped heads by SDPA, SwiGLU), the optimizer is the fused AdamW on float32
+weights, rows are drawn at random as nanoGPT does. It computes in float32, or with HERD_PEER_AUTOCAST=1 in bfloat16 by torch.autocast. TRAIN and VALID hold token shards (`*.ds`: u32, little-endian).
 """
 import glob, json, math, os, resource, sys, time
 import numpy as np
@@ -54,7 +54,14 @@ def tokens(path):
     return torch.from_numpy(np.concatenate([np.fromfile(f, "<u4") for f in sorted(glob.glob(f"{path}/*.ds"))]).astype(np.int64))
 
 
-loss_of = torch.compile(forward) if os.environ.get("HERD_PEER_COMPILE") else forward
+compiled = torch.compile(forward) if os.environ.get("HERD_PEER_COMPILE") else forward
+
+
+def loss_of(ids, targets):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bool(os.environ.get("HERD_PEER_AUTOCAST"))):
+        return compiled(ids, targets)
+
+
 parameters = list(weights.values())
 rate, beta2 = config["learning_rate"], config["beta2"]
 optimizer = torch.optim.AdamW(parameters, rate, (config["beta1"], beta2), config["eps"], config["weight_decay"], fused=True)
