@@ -4,7 +4,8 @@ held-out loss and peak memory.
 Usage: python torch_peer.py RESOLVED MODEL TRAIN VALID   (RESOLVED: {"config": keys of herd pretrain, "steps": N})
 
 The block is Llama's (RMSNorm, rotary positions by halves, grouped heads by SDPA, SwiGLU), the optimizer is the fused AdamW on float32
-weights, rows are drawn at random as nanoGPT does. It computes in float32, or with HERD_PEER_AUTOCAST=1 in bfloat16 by torch.autocast. TRAIN and VALID hold token shards (`*.ds`: u32, little-endian).
+weights, rows are drawn at random as nanoGPT does. It computes in float32, or with HERD_PEER_AUTOCAST=1 in bfloat16 by torch.autocast.
+TRAIN and VALID hold token shards (`*.ds`: u32, little-endian).
 """
 import glob, json, math, os, resource, sys, time
 import numpy as np
