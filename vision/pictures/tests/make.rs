@@ -5,6 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+#[path = "common/font.rs"]
+mod font;
+
 use clap::Parser;
 use pictures::command::make;
 use serde_json::{Value, json};
@@ -101,6 +104,35 @@ fn conversations_have_several_questions_about_sound_pictures() {
 }
 
 #[test]
+fn words_are_asked_beside_things_and_scenes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sets, fonts) = (drawings(folder.path()), folder.path().join("fonts"));
+    std::fs::create_dir(&fonts).unwrap();
+    for font in &pictures::drawings::FONTS {
+        std::fs::write(fonts.join(format!("{}.ttf", font.name)), font::font(26)).unwrap();
+    }
+    let output = folder.path().join("a");
+    let (sets, fonts) = (sets.display(), fonts.display());
+    run(
+        &format!("--tasks collage --train 25 --test 10 --things 5 --drawings {sets} --words 6 --fonts {fonts}"),
+        &output,
+    )
+    .unwrap();
+    let of = |name: &str| {
+        let mut tasks = BTreeMap::new();
+        for record in records(&output, name) {
+            *tasks.entry(record["meta"]["task"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        }
+        Vec::from_iter(tasks)
+    };
+    let each = |count: i32| ["collage", "naming", "reading", "thing", "word"].map(|task| (task.to_owned(), count));
+    assert_eq!((of("train.jsonl"), of("test.jsonl")), (each(5).to_vec(), each(2).to_vec()));
+    assert_eq!(of("composition.jsonl"), [("thing".to_owned(), 5), ("word".to_owned(), 5)]);
+    let credits: Value = serde_json::from_slice(&std::fs::read(output.join("credits.json")).unwrap()).unwrap();
+    assert_eq!(credits.as_array().unwrap().len(), 3 + pictures::drawings::FONTS.len());
+}
+
+#[test]
 fn mistakes_are_sentences() {
     let folder = tempfile::tempdir().unwrap();
     let sets = drawings(folder.path());
@@ -109,8 +141,10 @@ fn mistakes_are_sentences() {
         ("--questions 0".to_owned(), "--questions is 0"),
         (format!("--drawings {sets}"), "--drawings is given, and --things is 0"),
         (format!("--things 3 --drawings {sets}"), "--things is 3; a choice of four needs 4 or more"),
-        (format!("--things 13 --drawings {sets}"), "--things is 13, and the artists have 12 names"),
+        (format!("--things 13 --drawings {sets}"), "--things is 13, and there are 12 names"),
         ("--things 4 --drawings /nowhere".to_owned(), "/nowhere"),
+        ("--fonts /nowhere".to_owned(), "--fonts is given, and --words is 0"),
+        ("--words 4 --fonts /nowhere".to_owned(), "/nowhere"),
     ] {
         let error = format!("{:#}", run(&flags, &folder.path().join("out")).unwrap_err());
         assert!(error.contains(sentence), "{flags}: {error}");

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::decode::Picture;
-use crate::drawings::{self, Asker, Drawings, SETS};
+use crate::drawings::{self, Asker, Drawings, FONTS, Font, SETS};
 use crate::scenes::{Made, Maker, Split, Task, Turn, further, picture};
 
 /// Arguments of `herd vision make`.
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     pub output: PathBuf,
     /// The kinds of questions
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Task::Count, Task::Colour, Task::Shape, Task::Name, Task::Relation, Task::There, Task::Largest, Task::Bars])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Task::Count, Task::Colour, Task::Shape, Task::Name, Task::Relation, Task::There, Task::Largest, Task::Bars, Task::Collage])]
     pub tasks: Vec<Task>,
     /// Number of training pictures, each with its own question
     #[arg(long, default_value_t = 6000)]
@@ -43,6 +43,13 @@ pub struct Args {
     /// The folder with the drawings [default: three emoji sets, fetched from npm into the cache]
     #[arg(long, value_name = "FOLDER")]
     pub drawings: Option<PathBuf>,
+    /// Number of written words to ask for, in addition to the scenes: which of four it is, and what is written. Training shows five
+    /// fonts, the test two others. Needs npm, or --fonts
+    #[arg(long, default_value_t = 0)]
+    pub words: usize,
+    /// The folder with the fonts [default: seven fonts, fetched from npm into the cache]
+    #[arg(long, value_name = "FOLDER")]
+    pub fonts: Option<PathBuf>,
     /// System message at the start of every conversation; an empty one keeps a chat template from adding its own
     #[arg(long)]
     pub system: Option<String>,
@@ -74,31 +81,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.things > 0 || args.drawings.is_none(),
         "--drawings is given, and --things is 0: nothing to ask about them"
     );
+    ensure!(args.words > 0 || args.fonts.is_none(), "--fonts is given, and --words is 0: nothing to ask about them");
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
     }
-    let mut inputs = Vec::new();
-    let drawings = match args.things {
-        0 => None,
-        things => {
-            let folder = args.drawings.clone().map_or_else(drawings::fetch, Ok)?;
-            for set in &SETS {
-                inputs.push(Input::file("drawings", &folder.join(set.name).join("icons.json"))?);
-            }
-            let drawings = Drawings::open(&folder)?;
-            let names = drawings.names().len();
-            ensure!(things >= 4, "--things is {things}; a choice of four needs 4 or more");
-            ensure!(things <= names, "--things is {things}, and the artists have {names} names of one word in common");
-            Some(drawings)
-        }
-    };
+    let (drawings, inputs) = open_drawings(args)?;
     let facts = Facts {
         seed: Some(args.seed),
         inputs,
         ..Facts::new("vision make", |key| match key {
-            // Drawings are compared by content.
-            "output" | "drawings" => Class::Free,
+            // Drawings and fonts are compared by content.
+            "output" | "drawings" | "fonts" => Class::Free,
             _ => Class::Course,
         })
     };
@@ -108,16 +102,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create {}", args.output.join("pictures").display()))?;
     let (mut lines, mut records) = (Vec::new(), BTreeMap::new());
     for (name, split) in FILES {
-        let asked = asked(args, drawings.as_ref(), split);
-        let conversations = asked.iter().map(|asked| conversation(asked, drawings.as_ref(), split, args));
+        let asked = asked(args, &drawings, split);
+        let conversations = asked.iter().map(|asked| conversation(asked, &drawings, split, args));
         let conversations = conversations.collect::<anyhow::Result<Vec<_>>>()?;
         jsonl::write_all(args.output.join(name), &conversations)?;
         lines.push(format!("{}: {}", args.output.join(name).display(), counts(&asked, split)));
         records.insert(name, asked.len());
     }
     let mut files = FILES.map(|(name, _)| name).to_vec();
-    if let Some(drawings) = &drawings {
-        let credits: Vec<_> = drawings.credits().collect();
+    if !drawings.is_empty() {
+        let credits: Vec<_> = drawings.iter().flat_map(|(drawings, _)| drawings.credits()).collect();
         dataset::write_file(args.output.join(CREDITS), format!("{:#}\n", json!(credits)).as_bytes())?;
         files.push(CREDITS);
         let each = credits.iter().map(|credit| format!("{} by {} ({})", credit.set, credit.author, credit.licence));
@@ -129,47 +123,75 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Drawings, and the number of their names to ask for.
+type Counted = (Drawings, usize);
+
+/// Opens the drawings of things and the fonts that the flags ask for, and lists their files.
+fn open_drawings(args: &Args) -> anyhow::Result<(Vec<Counted>, Vec<Input>)> {
+    let (mut all, mut inputs) = (Vec::new(), Vec::new());
+    if args.things > 0 {
+        let folder = args.drawings.clone().map_or_else(drawings::fetch, Ok)?;
+        for set in &SETS {
+            inputs.push(Input::file("drawings", &folder.join(set.name).join("icons.json"))?);
+        }
+        all.push((Drawings::open(&folder)?, args.things));
+    }
+    if args.words > 0 {
+        let folder = args.fonts.clone().map_or_else(Font::fetch_all, Ok)?;
+        for font in &FONTS {
+            inputs.push(Input::file("fonts", &folder.join(format!("{}.ttf", font.name)))?);
+        }
+        all.push((Drawings::of_words(&folder)?, args.words));
+    }
+    for (drawings, count) in &all {
+        let (flag, names) = (drawings.of().flag(), drawings.names().len());
+        ensure!(*count >= 4, "{flag} is {count}; a choice of four needs 4 or more");
+        ensure!(*count <= names, "{flag} is {count}, and there are {names} {}", drawings.of().plural());
+    }
+    Ok((all, inputs))
+}
+
 /// A question about a picture.
 enum Asked {
     /// The question of a scene, and further ones.
     Scene(Made, Vec<Turn>),
-    /// A drawing.
-    Drawing(drawings::Asked),
+    /// A drawing, and the index of its list of drawings.
+    Drawing(usize, drawings::Asked),
 }
 
 impl Asked {
     fn task(&self) -> String {
         match self {
             Self::Scene(made, _) => name(made.task),
-            Self::Drawing(asked) => asked.task.to_owned(),
+            Self::Drawing(_, asked) => asked.task.to_owned(),
         }
     }
 
     fn question(&self) -> (&str, &str) {
         match self {
             Self::Scene(made, _) => (&made.question, &made.answer),
-            Self::Drawing(asked) => (&asked.question, &asked.answer),
+            Self::Drawing(_, asked) => (&asked.question, &asked.answer),
         }
     }
 
     fn answers(&self, split: Split) -> Vec<String> {
         match self {
             Self::Scene(made, _) => made.task.answers(split),
-            Self::Drawing(asked) => asked.answers.clone(),
+            Self::Drawing(_, asked) => asked.answers.clone(),
         }
     }
 
     fn turns(&self) -> &[Turn] {
         match self {
             Self::Scene(_, turns) => turns,
-            Self::Drawing(_) => &[],
+            Self::Drawing(..) => &[],
         }
     }
 
-    fn picture(&self, drawings: Option<&Drawings>) -> anyhow::Result<Picture> {
+    fn picture(&self, drawings: &[Counted]) -> anyhow::Result<Picture> {
         match self {
-            Self::Scene(made, _) => Ok(picture(&made.scene)?),
-            Self::Drawing(asked) => drawings.context("there are no drawings")?.picture(&asked.drawing),
+            Self::Scene(made, _) => Ok(picture(&made.scene, made.task.tiles())?),
+            Self::Drawing(list, asked) => drawings[*list].0.picture(&asked.drawing),
         }
     }
 }
@@ -179,7 +201,7 @@ fn name(task: Task) -> String {
 }
 
 /// Makes the questions of a split; the tasks take turns.
-fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
+fn asked(args: &Args, drawings: &[Counted], split: Split) -> Vec<Asked> {
     let count = if split == Split::Train { args.train } else { args.test };
     let tasks: Vec<Task> =
         args.tasks.iter().copied().filter(|task| split != Split::Composition || task.composes()).collect();
@@ -193,24 +215,27 @@ fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
         let turns = further(&made, &tasks, more, &mut random);
         Asked::Scene(made, turns)
     };
-    let mut asker = drawings.map(|drawings| Asker::new(drawings, args.things, args.seed, split));
-    // For each question about a drawing in a round, whether it asks for the name without a choice.
-    let naming: &[bool] = match &asker {
-        Some(asker) if asker.can_ask() && split == Split::Composition => &[false],
-        Some(asker) if asker.can_ask() => &[false, true],
-        _ => &[],
-    };
-    let round = tasks.len() + naming.len();
+    let new = |(drawings, names): &Counted| Asker::new(drawings, *names, args.seed, split);
+    let mut askers: Vec<Asker> = drawings.iter().map(new).collect();
+    // For each question about a drawing in a round, its list of drawings, and whether it asks for the name without a choice.
+    let kinds: &[bool] = if split == Split::Composition { &[false] } else { &[false, true] };
+    let able = askers.iter().enumerate().filter(|(_, asker)| asker.can_ask());
+    let about: Vec<(usize, bool)> =
+        able.flat_map(|(list, _)| kinds.iter().map(move |naming| (list, *naming))).collect();
+    let round = tasks.len() + about.len();
     let count = if round == 0 { 0 } else { count };
     let one = |i: usize| match tasks.get(i % round) {
         Some(task) => Some(scene(*task)),
-        None => asker.as_mut()?.next(naming[i % round - tasks.len()]).map(Asked::Drawing),
+        None => {
+            let (list, naming) = about[i % round - tasks.len()];
+            askers[list].next(naming).map(|asked| Asked::Drawing(list, asked))
+        }
     };
     (0..count).filter_map(one).collect()
 }
 
 /// Writes the picture and returns its conversation. The file name is the digest, so that it reveals nothing.
-fn conversation(asked: &Asked, drawings: Option<&Drawings>, split: Split, args: &Args) -> anyhow::Result<Conversation> {
+fn conversation(asked: &Asked, drawings: &[Counted], split: Split, args: &Args) -> anyhow::Result<Conversation> {
     let folder = args.output.as_path();
     let picture = asked.picture(drawings)?;
     let mut png = Vec::new();
@@ -234,7 +259,7 @@ fn conversation(asked: &Asked, drawings: Option<&Drawings>, split: Split, args: 
     let mut meta = json!({"task": asked.task(), "answers": asked.answers(split), "picture": digest});
     match asked {
         Asked::Scene(made, _) => meta["scene"] = json!(made.scene),
-        Asked::Drawing(asked) => meta["drawing"] = json!(asked.drawing),
+        Asked::Drawing(_, asked) => meta["drawing"] = json!(asked.drawing),
     }
     if !asked.turns().is_empty() {
         meta["further"] = asked.turns().iter().map(|turn| json!(turn.task)).collect();

@@ -5,20 +5,18 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::drawings::{Drawings, SETS};
+use crate::drawings::{Drawings, Of};
 use crate::scenes::{SIDE, Split};
 
 /// Number of names in a choice.
 const CHOICE: usize = 4;
-/// The random stream; those of scenes are numbered by split.
-const STREAM: u64 = 0x2_0000;
 
 /// A drawing placed in a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drawing {
-    /// The artist's set.
+    /// The artist's set, or the font.
     pub set: String,
-    /// The name of the thing.
+    /// The name of the thing, or the word.
     pub name: String,
     /// The longer side in pixels.
     pub side: u32,
@@ -31,7 +29,7 @@ pub struct Drawing {
 /// A question about a drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// `thing` for a choice of four names, `naming` without a choice.
+    /// `thing` and `word` for a choice of four, `naming` and `reading` without a choice.
     pub task: &'static str,
     /// The question.
     pub question: String,
@@ -47,9 +45,10 @@ pub struct Asked {
 pub struct Asker {
     random: ChaCha8Rng,
     split: Split,
+    of: Of,
     /// The names of this split: those that training shows; for compositions, as many others.
     names: Vec<String>,
-    sets: Vec<&'static str>,
+    sets: Vec<String>,
     cycle: Vec<String>,
 }
 
@@ -58,16 +57,16 @@ impl Asker {
     #[must_use]
     pub fn new(drawings: &Drawings, count: usize, seed: u64, split: Split) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(STREAM);
+        random.set_stream(drawings.of().stream());
         let mut names = drawings.names().to_vec();
         names.shuffle(&mut random);
         let known = count.min(names.len());
         let mut unseen = names.split_off(known);
         unseen.truncate(known);
         let names = if split == Split::Composition { unseen } else { names };
-        random.set_stream(STREAM + 1 + split as u64);
-        let sets = SETS.iter().filter(|set| set.trains == (split == Split::Train)).map(|set| set.name).collect();
-        Self { random, split, names, sets, cycle: Vec::new() }
+        random.set_stream(drawings.of().stream() + 1 + split as u64);
+        let sets = drawings.sets(split == Split::Train).map(str::to_owned).collect();
+        Self { random, split, of: drawings.of(), names, sets, cycle: Vec::new() }
     }
 
     /// Whether there are enough names for a choice.
@@ -89,15 +88,16 @@ impl Asker {
         let answer = self.cycle.pop()?;
         let side = self.random.random_range(SIDE * 6 / 10..=SIDE * 95 / 100);
         let drawing = Drawing {
-            set: (*self.sets.choose(&mut self.random)?).to_owned(),
+            set: self.sets.choose(&mut self.random)?.clone(),
             name: answer.clone(),
             side,
             left: self.random.random_range(0..=SIDE - side),
             top: self.random.random_range(0..=SIDE - side),
         };
+        let [choice, open] = self.of.tasks();
         if naming {
-            let question = "What is in the picture?".to_owned();
-            return Some(Asked { task: "naming", question, answer, answers: self.names.clone(), drawing });
+            let question = self.of.question().to_owned();
+            return Some(Asked { task: open, question, answer, answers: self.names.clone(), drawing });
         }
         let others: Vec<&String> = self.names.iter().filter(|name| **name != answer).collect();
         let mut answers: Vec<String> =
@@ -105,6 +105,6 @@ impl Asker {
         answers.insert(self.random.random_range(0..CHOICE), answer.clone());
         let (last, first) = answers.split_last()?;
         let question = format!("Which is it: {} or {last}?", first.join(", "));
-        Some(Asked { task: "thing", question, answer, answers, drawing })
+        Some(Asked { task: choice, question, answer, answers, drawing })
     }
 }

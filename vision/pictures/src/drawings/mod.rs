@@ -1,10 +1,13 @@
-//! Drawings of things with their names, by three artists: the emoji sets Noto, Fluent and Twemoji, as iconify packs them.
+//! Drawings with names: things by three artists (the emoji sets Noto, Fluent and Twemoji, as iconify packs them), and words in several
+//! fonts.
 //!
-//! The drawings of two artists are for training and those of the third for the test, so that a test shows known things in new drawings.
-//! The sets are fetched from npm and pinned by digest; this repository contains nothing of them.
+//! Some artists and fonts are for training and the others for the test, so that a test shows known things and words in new forms.
+//! The sets and fonts are fetched from npm and pinned by digest; this repository contains nothing of them.
 
 mod ask;
+mod fonts;
 mod sets;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,16 +17,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use ask::{Asked, Asker, Drawing};
+pub use fonts::{FONTS, Font};
 pub use sets::{SETS, Set, fetch};
+pub use words::WORDS;
 
 use crate::decode::{Limits, Picture, decode};
 use crate::scenes::SIDE;
 
-/// An artist's drawings.
+/// An artist's drawings, or words in a font.
 #[derive(Debug)]
 struct Artist {
-    /// The set's name.
+    /// The name of the set or the font.
     set: String,
+    /// Whether training shows it.
+    trains: bool,
     credit: Credit,
     drawings: BTreeMap<String, Icon>,
 }
@@ -51,9 +58,63 @@ struct Icon {
     height: f64,
 }
 
+/// What drawings show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Things.
+    Things,
+    /// Written words.
+    Words,
+}
+
+impl Of {
+    /// The tasks: a choice of four, and without a choice.
+    fn tasks(self) -> [&'static str; 2] {
+        match self {
+            Self::Things => ["thing", "naming"],
+            Self::Words => ["word", "reading"],
+        }
+    }
+
+    /// The flag that asks for them.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Things => "--things",
+            Self::Words => "--words",
+        }
+    }
+
+    /// What the names are.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Things => "names of one word that all artists draw",
+            Self::Words => "words",
+        }
+    }
+
+    /// The question without a choice.
+    fn question(self) -> &'static str {
+        match self {
+            Self::Things => "What is in the picture?",
+            Self::Words => "What is written in the picture?",
+        }
+    }
+
+    /// The random stream; those of scenes are numbered by split.
+    fn stream(self) -> u64 {
+        match self {
+            Self::Things => 0x2_0000,
+            Self::Words => 0x3_0000,
+        }
+    }
+}
+
 /// The drawings of all sets, and the names that all sets have.
 #[derive(Debug)]
 pub struct Drawings {
+    of: Of,
     artists: Vec<Artist>,
     names: Vec<String>,
 }
@@ -69,7 +130,7 @@ impl Drawings {
     /// When a file is missing or has another form.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let artists: Vec<Artist> =
-            SETS.iter().map(|set| Artist::open(&folder.join(set.name), set.name)).collect::<anyhow::Result<_>>()?;
+            SETS.iter().map(|set| Artist::open(&folder.join(set.name), set)).collect::<anyhow::Result<_>>()?;
         let of = |artist: &Artist| artist.drawings.keys().cloned().collect::<BTreeSet<String>>();
         let mut names = of(&artists[0]);
         for artist in &artists[1..] {
@@ -81,10 +142,31 @@ impl Drawings {
             folder.display(),
             names.len()
         );
-        Ok(Self { artists, names: names.into_iter().collect() })
+        Ok(Self { of: Of::Things, artists, names: names.into_iter().collect() })
     }
 
-    /// One-word names that all artists draw, in alphabetical order.
+    /// Writes [`WORDS`] in the fonts of [`FONTS`], which are the files `NAME.ttf` in `folder`.
+    ///
+    /// # Errors
+    /// When a file is missing, or when it is no font with the letters a to z.
+    pub fn of_words(folder: &Path) -> anyhow::Result<Self> {
+        let artists = FONTS.iter().map(|font| font.open(&folder.join(format!("{}.ttf", font.name))));
+        let names = WORDS.iter().map(|word| (*word).to_owned()).collect();
+        Ok(Self { of: Of::Words, artists: artists.collect::<anyhow::Result<_>>()?, names })
+    }
+
+    /// What the drawings show.
+    #[must_use]
+    pub fn of(&self) -> Of {
+        self.of
+    }
+
+    /// The sets that training shows, or the others.
+    fn sets(&self, trains: bool) -> impl Iterator<Item = &str> {
+        self.artists.iter().filter(move |artist| artist.trains == trains).map(|artist| artist.set.as_str())
+    }
+
+    /// One-word names that all artists draw, in alphabetical order; or the words.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -114,7 +196,7 @@ impl Drawings {
 }
 
 impl Artist {
-    fn open(folder: &Path, set: &str) -> anyhow::Result<Self> {
+    fn open(folder: &Path, set: &Set) -> anyhow::Result<Self> {
         let read = |name: &str| -> anyhow::Result<Value> {
             let path = folder.join(name);
             let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -145,7 +227,7 @@ impl Artist {
             let body = icon.get("body")?.as_str()?.to_owned();
             Some((name.clone(), Icon { body, width: side("width"), height: side("height") }))
         });
-        Ok(Self { set: set.to_owned(), credit, drawings: drawings.collect() })
+        Ok(Self { set: set.name.to_owned(), trains: set.trains, credit, drawings: drawings.collect() })
     }
 }
 

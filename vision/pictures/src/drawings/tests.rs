@@ -5,6 +5,9 @@ use serde_json::json;
 use super::*;
 use crate::scenes::Split;
 
+#[path = "../../tests/common/font.rs"]
+mod font;
+
 /// Makes three small sets: squares in the artist's colour. Only the first artist draws `extra`.
 fn world() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -117,4 +120,68 @@ fn a_drawing_stands_at_its_place() {
     let picture = drawings.picture(&at("thinga")).unwrap();
     assert_eq!((pixel(&picture, 60, 80), pixel(&picture, 80, 80)), (vec![255, 0, 0], vec![255; 3]));
     assert!(drawings.picture(&at("nothing")).unwrap_err().to_string().contains("noto has no drawing of nothing"));
+}
+
+/// The fonts of [`FONTS`], all with the same bars as letters.
+fn fonts(letters: u8) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FONTS.map(|font| font.name) {
+        std::fs::write(folder.path().join(format!("{name}.ttf")), font::font(letters)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn words_are_written_letter_by_letter() {
+    let folder = fonts(26);
+    let drawings = Drawings::of_words(folder.path()).unwrap();
+    assert!(drawings.names().is_sorted() && drawings.names().len() == WORDS.len());
+    let word = "zebra";
+    let (letters, side) = (word.len() as f32, 200);
+    let drawing = Drawing { set: "ultra".into(), name: word.into(), side, left: 10, top: 20 };
+    let picture = drawings.picture(&drawing).unwrap();
+    let scale = side as f32 / (letters * f32::from(font::ADVANCE));
+    // The line is 1000 units high, 800 of them above the base line, on which the bars stand.
+    let (top, bottom) = (300.0 * scale, 800.0 * scale);
+    for (number, letter) in word.bytes().enumerate() {
+        let start = 10.0 + number as f32 * f32::from(font::ADVANCE) * scale;
+        let end = start + f32::from(font::width(letter)) * scale;
+        for (x, y, is_black) in [
+            (start + 2.0, 20.0 + (top + bottom) / 2.0, true),
+            (end - 2.0, 20.0 + (top + bottom) / 2.0, true),
+            (end + 2.0, 20.0 + (top + bottom) / 2.0, false),
+            (start + 2.0, 20.0 + top - 2.0, false),
+            (start + 2.0, 20.0 + top + 2.0, true),
+            (start + 2.0, 20.0 + bottom + 2.0, false),
+        ] {
+            let pixel = &picture.rgb[3 * (y as usize * SIDE as usize + x as usize)..][..3];
+            assert_eq!(pixel, if is_black { [0; 3] } else { [255; 3] }, "letter {number} at {x} {y}");
+        }
+    }
+}
+
+#[test]
+fn the_test_writes_in_other_fonts() {
+    let folder = fonts(26);
+    let drawings = Drawings::of_words(folder.path()).unwrap();
+    let asked = |split| all(&mut Asker::new(&drawings, 10, 1, split), false, 100);
+    let sets = |asked: &[Asked]| asked.iter().map(|one| one.drawing.set.clone()).collect::<BTreeSet<String>>();
+    let (train, test, unseen) = (asked(Split::Train), asked(Split::Test), asked(Split::Composition));
+    assert_eq!(sets(&train).len(), 5);
+    assert_eq!(Vec::from_iter(sets(&test)), ["permanent-marker", "rancho"]);
+    let words = |asked: &[Asked]| asked.iter().map(|one| one.answer.clone()).collect::<BTreeSet<String>>();
+    assert!(words(&train).len() == 10 && words(&train) == words(&test) && words(&unseen).is_disjoint(&words(&train)));
+    assert!(train.iter().all(|one| one.task == "word" && one.answers.len() == 4));
+    let open = all(&mut Asker::new(&drawings, 10, 1, Split::Test), true, 5);
+    assert!(open.iter().all(|one| (one.task, &*one.question) == ("reading", "What is written in the picture?")));
+}
+
+#[test]
+fn fonts_that_cannot_write_are_sentences() {
+    let folder = fonts(25);
+    let error = format!("{:#}", Drawings::of_words(folder.path()).unwrap_err());
+    assert!(error.ends_with("special-elite.ttf: the font has no letter z"), "{error}");
+    std::fs::write(folder.path().join("special-elite.ttf"), "no font").unwrap();
+    let error = format!("{:#}", Drawings::of_words(folder.path()).unwrap_err());
+    assert!(error.contains("special-elite.ttf: no TrueType font"), "{error}");
 }

@@ -7,14 +7,23 @@ use crate::kind::Kind;
 use crate::scenes::{SIDE, Shape, Thing};
 use crate::{Result, Unusable};
 
-/// Draws a scene.
+/// Width of the lines between the pictures of a collage, in pixels.
+const LINE: f32 = 2.0;
+
+/// Draws a scene, with lines between its quarters if it is a collage of four pictures.
 ///
 /// # Errors
 /// When a shape has no area.
-pub fn picture(things: &[Thing]) -> Result<Picture> {
+pub fn picture(things: &[Thing], tiles: bool) -> Result<Picture> {
     let lost = || Unusable::new("a shape of the scene has no area");
     let mut pixmap = Pixmap::new(SIDE, SIDE).ok_or_else(lost)?;
     pixmap.fill(Color::WHITE);
+    if tiles {
+        let (side, start) = (SIDE as f32, (SIDE as f32 - LINE) / 2.0);
+        for rect in [Rect::from_xywh(start, 0.0, LINE, side), Rect::from_xywh(0.0, start, side, LINE)] {
+            pixmap.fill_rect(rect.ok_or_else(lost)?, &Paint::default(), Transform::identity(), None);
+        }
+    }
     for thing in things {
         let [r, g, b] = thing.colour.rgb();
         let mut paint = Paint { anti_alias: true, ..Paint::default() };

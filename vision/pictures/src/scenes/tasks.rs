@@ -32,6 +32,8 @@ pub enum Task {
     Largest,
     /// The colour of the highest bar of a chart.
     Bars,
+    /// How many shapes there are in one picture of a collage of four: 1 to 5.
+    Collage,
 }
 
 /// The colours of bars. Bars are made of squares, so colours whose square is held out are excluded.
@@ -77,6 +79,8 @@ pub struct Made {
 }
 
 const COUNTS: [&str; 5] = ["one", "two", "three", "four", "five"];
+/// The pictures of a collage, in rows.
+const TILES: [&str; 4] = ["top left", "top right", "bottom left", "bottom right"];
 const PLACES: [&str; 4] = ["left", "right", "above", "below"];
 
 impl Task {
@@ -85,7 +89,7 @@ impl Task {
     pub fn answers(self, split: Split) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self {
-            Self::Count => words(&COUNTS),
+            Self::Count | Self::Collage => words(&COUNTS),
             Self::Relation => words(&PLACES),
             Self::There => words(&["yes", "no"]),
             // The held-out pairs do not have all colours.
@@ -110,6 +114,12 @@ impl Task {
             Self::Shape => format!("What shape is on the {side}?"),
             _ => format!("What is on the {side}?"),
         }
+    }
+
+    /// Whether the scene is a collage of four pictures.
+    #[must_use]
+    pub fn tiles(self) -> bool {
+        self == Self::Collage
     }
 
     /// Whether the task has questions about held-out pairs.
@@ -168,6 +178,7 @@ impl Maker {
             Task::There => self.there(answer == "yes")?,
             Task::Largest => self.largest(answer)?,
             Task::Bars => self.bars(answer)?,
+            Task::Collage => self.collage(answer)?,
         };
         Some((question, scene))
     }
@@ -294,6 +305,28 @@ impl Maker {
             }));
         }
         Some(("What colour is the highest bar?".to_owned(), scene))
+    }
+
+    /// Four pictures of one to five shapes each, in half size. The numbers of shapes are drawn independently, so the other pictures
+    /// reveal nothing.
+    fn collage(&mut self, answer: &str) -> Option<(String, Vec<Thing>)> {
+        let count = COUNTS.iter().position(|word| *word == answer)? + 1;
+        let asked = self.random.random_range(0..TILES.len());
+        let mut scene = Vec::new();
+        for tile in 0..TILES.len() {
+            let count = if tile == asked { count } else { self.random.random_range(1..=COUNTS.len()) };
+            let pairs: Vec<_> = (0..count).map(|_| self.pair(None, None)).collect();
+            let half = SIDE as f32 / 2.0;
+            let (left, top) = (half * (tile % 2) as f32, half * (tile / 2) as f32);
+            let smaller = |thing: Thing| Thing {
+                x: left + thing.x / 2.0,
+                y: top + thing.y / 2.0,
+                radius: thing.radius / 2.0,
+                ..thing
+            };
+            scene.extend(self.place(&pairs)?.into_iter().map(smaller));
+        }
+        Some((format!("How many shapes are in the picture at the {}?", TILES[asked]), scene))
     }
 
     /// Places shapes without contact, in order; `None` if the scene gets too full.

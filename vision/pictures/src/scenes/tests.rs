@@ -3,8 +3,17 @@ use std::collections::{BTreeMap, HashMap};
 use super::*;
 use crate::scenes::picture;
 
-const ALL: [Task; 8] =
-    [Task::Count, Task::Colour, Task::Shape, Task::Name, Task::Relation, Task::There, Task::Largest, Task::Bars];
+const ALL: [Task; 9] = [
+    Task::Count,
+    Task::Colour,
+    Task::Shape,
+    Task::Name,
+    Task::Relation,
+    Task::There,
+    Task::Largest,
+    Task::Bars,
+    Task::Collage,
+];
 
 fn made(split: Split, task: Task, count: usize) -> Vec<Made> {
     let mut maker = Maker::new(3, split);
@@ -50,6 +59,12 @@ fn derived(made: &Made) -> String {
                 (false, _, false) => "above",
             }
             .to_owned()
+        }
+        Task::Collage => {
+            let half = SIDE as f32 / 2.0;
+            let (right, bottom) = (words.ends_with(&["right"]), words.contains(&"bottom"));
+            let there = scene.iter().filter(|thing| (thing.x > half, thing.y > half) == (right, bottom)).count();
+            COUNTS[there - 1].to_owned()
         }
         Task::Largest => colour(scene.iter().max_by(|a, b| a.radius.total_cmp(&b.radius)).unwrap()).to_owned(),
         Task::Bars => {
@@ -117,7 +132,7 @@ fn training_shows_no_pair_that_is_held_out() {
 #[test]
 fn the_picture_shows_the_scene() {
     for made in made(Split::Train, Task::Count, 50) {
-        let picture = picture(&made.scene).unwrap();
+        let picture = picture(&made.scene, false).unwrap();
         let at = |x: usize, y: usize| &picture.rgb[3 * (y * picture.width as usize + x)..][..3];
         for thing in &made.scene {
             assert_eq!(at(thing.x as usize, thing.y as usize), thing.colour.rgb(), "{thing:?}");
