@@ -239,16 +239,37 @@ pub fn use_program(job: &Job) -> bool {
         "typename",
         "map",
         "set",
-        "abs",
-        "strcmp",
-        "strlen",
-        "memcmp",
     ];
-    let named = |word: &&str| !COMMON.contains(word) && !word.starts_with(|c: char| c.is_ascii_digit());
+    // A program may define a function of this name; else it only calls it.
+    const FUNCTIONS: &[&str] = &["abs", "strcmp", "strlen", "memcmp"];
     let code = without_comments(&job.code);
+    let named = |word: &&str| {
+        let is_common = COMMON.contains(word) || (FUNCTIONS.contains(word) && !defines(&code, word));
+        !is_common && !word.starts_with(|c: char| c.is_ascii_digit())
+    };
     let defined: BTreeSet<&str> = words(&code).filter(named).collect();
     let texts = job.tests.iter().filter_map(Value::as_str).chain(job.test.as_deref()).chain(job.setup.as_deref());
     texts.map(without_comments).any(|text| words(&text).any(|word| defined.contains(word)))
+}
+
+/// Whether a text without comments defines a function of this name: a type before it, and a body after its parameters.
+fn defines(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (code[..at].trim_end(), code[at + name.len()..].trim_start());
+        let of_type = before.ends_with(|c: char| c.is_alphanumeric() || "_*&>".contains(c));
+        let is_return = words(before).last() == Some("return") && !before.ends_with(['*', '&', '>']);
+        let mut depth = 0;
+        let end = after.find(|c: char| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        let body = end.map(|end| after[end + 1..].trim_start());
+        of_type
+            && !is_return
+            && after.starts_with('(')
+            && body.is_some_and(|body| body.starts_with('{'))
+            && code[..at].ends_with(|c: char| !c.is_alphanumeric() && c != '_')
+    })
 }
 
 /// Identifiers and numbers of a text.
@@ -280,6 +301,26 @@ mod unit_tests {
         let found: Vec<String> = defined_macros(code).into_iter().collect();
         assert_eq!(found, ["A", "B", "C", "D", "E", "F", "G"]);
         assert!(defined_macros("int define = 3;").iter().all(|name| name != "3"));
+    }
+
+    #[test]
+    fn a_program_may_define_what_the_library_has() {
+        let uses = |code: &str| {
+            let mut job = Job::python("a", code);
+            job.test = Some("int main() { assert(strlen(\"abc\") == 3); }".into());
+            use_program(&job)
+        };
+        assert!(uses("int strlen(string str){ return str.length(); }"));
+        assert!(uses("static size_t *\nstrlen (const char *(*s)(int))\n{ return 0; }"));
+        for code in [
+            "int f(const char *s) { return strlen(s); }",
+            "int f(const char *s) { if (1) strlen(s); { return 2; } }",
+            "int strlen(const char *s);\nint f(void) { return 1; }",
+            "int my_strlen(const char *s) { return 1; }",
+            "// int strlen(char *s) { return 3; }",
+        ] {
+            assert!(!uses(code), "{code}");
+        }
     }
 
     #[test]
