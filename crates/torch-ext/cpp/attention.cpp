@@ -56,6 +56,7 @@ void backward_of(const herd::AttentionPlan &plan, const at::Tensor &q, const at:
 struct Attention : torch::autograd::Function<Attention> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                             const std::vector<int64_t> &segments, const std::vector<int64_t> &spans, int64_t window) {
+    const Plain plain;
     const auto queries = q.contiguous(), keys = k.contiguous(), values = v.contiguous();
     const auto plan = plan_of(q, k, segments, spans, window);
     auto out = at::zeros_like(queries);
@@ -72,6 +73,7 @@ struct Attention : torch::autograd::Function<Attention> {
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &normaliser = saved[4];
     const auto plan = plan_of(q, k, ctx->saved_data["segments"].toIntVector(), ctx->saved_data["spans"].toIntVector(),

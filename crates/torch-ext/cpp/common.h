@@ -4,12 +4,17 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 
 #include <cstring>
 #include <exception>
 #include <optional>
 
 using tensor = at::Tensor *;
+
+// While it lives, operators are called without the layers of autograd and view tracking, which cost microseconds in each call. For the
+// bodies of autograd functions, whose operators are not recorded anyway.
+using Plain = at::AutoDispatchBelowADInplaceOrView;
 
 template <typename F> char *guarded(F &&body) {
   try {

@@ -77,6 +77,7 @@ at::Tensor zeros_f32(const at::Tensor &like) { return at::zeros(like.sizes(), li
 struct PerToken : torch::autograd::Function<PerToken> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
                             const at::Tensor &labels, int64_t chunk, bool own) {
+    const Plain plain;
     Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
     over_chunks(hidden, weight, labels, {}, chunk, own, pass);
     ctx->save_for_backward({hidden, weight, labels});
@@ -87,6 +88,7 @@ struct PerToken : torch::autograd::Function<PerToken> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto &hidden = saved[0], &weight = saved[1];
     Pass pass;
@@ -106,6 +108,7 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
                             const at::Tensor &labels, const std::optional<at::Tensor> &token_weights, int64_t chunk,
                             bool own, bool grad_hidden, bool grad_weight) {
+    const Plain plain;
     Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
     if (grad_hidden)
       pass.grad_hidden = at::empty_like(hidden);
@@ -123,6 +126,7 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     // On a GPU the incoming gradient stays on the device: reading it would make the host wait for the GPU in every micro-batch.
     const bool stays = grads[0].is_cuda() || herd::gpu::takes(grads[0]);
     const double factor = stays ? 1 : grads[0].item<double>();

@@ -12,6 +12,7 @@ namespace {
 // gradient.
 struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &table, const at::Tensor &ids) {
+    const Plain plain;
     ctx->save_for_backward({ids});
     ctx->saved_data["rows"] = table.size(0);
     return at::embedding(table, ids);
@@ -19,6 +20,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto ids = ctx->get_saved_variables()[0];
     const auto rows = ctx->saved_data["rows"].toInt();
     const auto &g = grads[0];

@@ -365,6 +365,7 @@ using herd::fusable;
 struct Norm : torch::autograd::Function<Norm> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &input, const at::Tensor &weight,
                             double eps) {
+    const Plain plain;
     const auto x = input.contiguous(), w = weight.contiguous();
     const auto [y, scale] = herd::norm_forward(x, w, eps);
     ctx->save_for_backward({x, w, scale});
@@ -373,6 +374,7 @@ struct Norm : torch::autograd::Function<Norm> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto [gx, gw] = herd::norm_gradients(grads[0].contiguous(), saved[0], saved[1], saved[2],
                                                ctx->needs_input_grad(0), ctx->needs_input_grad(1));
@@ -382,6 +384,7 @@ struct Norm : torch::autograd::Function<Norm> {
 
 struct Gate : torch::autograd::Function<Gate> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &gate_in, const at::Tensor &up) {
+    const Plain plain;
     const auto a = gate_in.contiguous(), b = up.contiguous();
     ctx->save_for_backward({a, b});
     return herd::gate_forward(a, b);
@@ -389,6 +392,7 @@ struct Gate : torch::autograd::Function<Gate> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto [ga, gb] = herd::gate_gradients(grads[0].contiguous(), saved[0], saved[1]);
     return {ga, gb};
@@ -398,12 +402,14 @@ struct Gate : torch::autograd::Function<Gate> {
 struct Rotate : torch::autograd::Function<Rotate> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &input, const at::Tensor &cosine,
                             const at::Tensor &sine) {
+    const Plain plain;
     ctx->save_for_backward({cosine.contiguous(), sine.contiguous()});
     return over_tokens(input.contiguous(), cosine.contiguous(), sine.contiguous(), false);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     return {over_tokens(grads[0].contiguous(), saved[0], saved[1], true), {}, {}};
   }

@@ -26,12 +26,14 @@ namespace {
 
 struct Float32Linear : torch::autograd::Function<Float32Linear> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
+    const Plain plain;
     ctx->save_for_backward({x, w});
     return onednn_linear(x, w, std::nullopt);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &w = saved[1];
     const auto g = grads[0].reshape({-1, w.size(0)}).contiguous();

@@ -51,6 +51,7 @@ struct Projections : torch::autograd::Function<Projections> {
 
   static variable_list forward(AutogradContext *ctx, int64_t code, const at::TensorList &tensors,
                                const std::vector<double> &scales, double eps) {
+    const Plain plain;
     const auto before = static_cast<Before>(code);
     const auto width = tensors[0].size(-1);
     const auto flat = [&](const at::Tensor &t) { return t.reshape({-1, width}).contiguous(); };
@@ -88,6 +89,7 @@ struct Projections : torch::autograd::Function<Projections> {
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto before = static_cast<Before>(ctx->saved_data["before"].toInt());
     const auto scales = ctx->saved_data["scales"].toDoubleVector();

@@ -230,6 +230,7 @@ namespace {
 struct Varlen : torch::autograd::Function<Varlen> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q_in, const at::Tensor &k_in, const at::Tensor &v_in,
                             const std::vector<int64_t> &segments, const std::vector<int64_t> &spans, int64_t window) {
+    const Plain plain;
     const auto q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
     const auto &plan = on_device(q, segments, spans, window);
     auto [out, lse] = herd::sequences_forward(q, k, v, plan.own);
@@ -253,6 +254,7 @@ struct Varlen : torch::autograd::Function<Varlen> {
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const Plain plain;
     const auto saved = ctx->get_saved_variables();
     const auto &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse = saved[4];
     const auto &plan = on_device(q, ctx->saved_data["segments"].toIntVector(), ctx->saved_data["spans"].toIntVector(),
