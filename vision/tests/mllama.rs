@@ -311,6 +311,37 @@ fn a_written_folder_has_the_tensors_that_were_read() {
     assert_eq!(json(folder.path()), json(&source));
 }
 
+/// `HERD_PEER_PYTHON=.../bin/python cargo test -p vision -- --ignored transformers_computes`
+#[test]
+#[ignore = "needs HERD_PEER_PYTHON, a Python with transformers"]
+fn transformers_computes_the_same_bits_from_a_written_folder() {
+    const SCRIPT: &str = r#"
+import sys, torch
+from safetensors.torch import load_file
+from transformers import MllamaForConditionalGeneration
+read, written = sys.argv[1:]
+fixture = load_file(f"{read}/reference.safetensors")
+def logits(folder):
+    model = MllamaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    names = ["pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"]
+    with torch.no_grad():
+        return model(input_ids=fixture["image_first_ids"], cross_attention_mask=fixture["image_first_cross_attention_mask"],
+                     attention_mask=fixture["attention_mask"], **{name: fixture[name] for name in names}).logits
+a, b = logits(read), logits(written)
+assert a.isfinite().all() and torch.equal(a, b), (a - b).abs().max()
+print("far", (a - fixture["image_first_logits"]).abs().max().item())
+"#;
+    let python = std::env::var_os("HERD_PEER_PYTHON").expect("HERD_PEER_PYTHON: a Python with transformers");
+    let folder = tempfile::tempdir().unwrap();
+    load(Kind::Float).save(folder.path(), None).unwrap();
+    let mut command = std::process::Command::new(python);
+    let output = command.args(["-c", SCRIPT]).arg(fixture("vision/mllama")).arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let far: f64 = text.trim().strip_prefix("far ").unwrap().parse().unwrap();
+    assert!(far < 1e-4, "the fixture's logits differ by {far}");
+}
+
 /// The fixture with other names and another configuration.
 fn changed(folder: &Path, name: impl Fn(&str) -> String, change: impl Fn(&mut Value)) {
     let source = fixture("vision/mllama");
