@@ -46,6 +46,7 @@ fn compile_kernels() {
         ("v3", &["-march=x86-64-v3"]),
         ("v4", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
         ("v4_bf16", &["-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"]),
+        ("v4_amx", &["-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mprefer-vector-width=512"]),
     ];
     for (level, flags) in levels.iter().take(if x86 { levels.len() } else { 1 }) {
         let mut build = cc::Build::new();

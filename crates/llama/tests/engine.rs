@@ -119,7 +119,7 @@ fn every_level_of_the_instruction_set_computes_the_same() {
         (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
     };
     // The other tests of this file run at the highest level of the CPU.
-    for level in ["base", "v3", "v4", "v4_bf16"].into_iter().take_while(|level| *level != Decoder::level()) {
+    for level in ["base", "v3", "v4", "v4_bf16", "v4_amx"].into_iter().take_while(|level| *level != Decoder::level()) {
         let (success, said) = run(level);
         assert!(success && said.contains("2 passed"), "{level}: {said}");
     }

@@ -42,7 +42,7 @@ struct AttentionKernels {
 
 extern const AttentionKernels attention_base;
 #if defined(__x86_64__)
-extern const AttentionKernels attention_v3, attention_v4, attention_v4_bf16;
+extern const AttentionKernels attention_v3, attention_v4, attention_v4_bf16, attention_v4_amx;
 #endif
 
 } // namespace herd

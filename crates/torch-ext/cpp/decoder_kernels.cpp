@@ -3,6 +3,9 @@
 #include "decoder_kernels.h"
 #include "softmax.h"
 #include "wide_products.h"
+#if defined(__AMX_BF16__)
+#include "amx_products.h"
+#endif
 
 #define TABLE JOIN(kernels_, LEVEL)
 
@@ -129,9 +132,15 @@ INLINE void wide_products(const bf16 *x, int64_t ldx, int64_t rows, const bf16 *
 template <typename T, typename Put>
 INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t k, int64_t begin, int64_t end,
                      const Put &put) {
-  if constexpr (sizeof(T) == sizeof(bf16))
+  if constexpr (sizeof(T) == sizeof(bf16)) {
+#if defined(__AMX_BF16__)
+    // For one row too: a row's bits must not depend on the number of rows.
+    if (k % TILE_TERMS == 0)
+      return amx_products(x, ldx, rows, w, k, begin, end, put);
+#endif
     if (rows >= MANY_ROWS)
       return wide_products(x, ldx, rows, w, k, begin, end, put);
+  }
   constexpr int four = LANES == 16 ? 4 : 1, two = LANES == 16 ? 8 : 2;
   const int64_t block = k * BLOCK;
   float sums[16 * BLOCK];
@@ -231,6 +240,10 @@ void scores(const float *x, int64_t rows, const float *const *keys, int64_t page
     wide_panel(x, k, 1, rows, keys[page], BLOCK, k, out + page * BLOCK, lds, false);
 }
 void scores(const bf16 *x, int64_t rows, const bf16 *const *keys, int64_t pages, int64_t k, float *out, int64_t lds) {
+#if defined(__AMX_BF16__)
+  if (k % TILE_TERMS == 0)
+    return amx_scores(x, rows, keys, pages, k, out, lds);
+#endif
   if (rows < MANY_ROWS || k > WIDE_TERMS) {
     for (int64_t page = 0; page < pages; ++page)
       products(x, k, rows, keys[page], k, 0, 1,

@@ -62,7 +62,7 @@ struct Kernels {
 
 extern const Kernels kernels_base;
 #if defined(__x86_64__)
-extern const Kernels kernels_v3, kernels_v4, kernels_v4_bf16;
+extern const Kernels kernels_v3, kernels_v4, kernels_v4_bf16, kernels_v4_amx;
 #endif
 
 } // namespace herd

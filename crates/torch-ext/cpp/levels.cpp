@@ -4,12 +4,31 @@
 
 #include <c10/util/Exception.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 namespace {
+
+#if defined(__x86_64__)
+// Whether the CPU multiplies bfloat16 by AMX, and the kernel lets this process use its registers (Linux asks for that, since they
+// are large).
+bool allows_amx() {
+  unsigned a, b, c, d;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & amx_bf16) == 0 || (d & amx_tile) == 0)
+    return false;
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
 
 // Null pointers if HERD_KERNELS does not name a level that this CPU supports.
 herd::Level chosen() {
@@ -24,8 +43,11 @@ herd::Level chosen() {
     levels.push_back({&herd::kernels_v3, &herd::attention_v3, true});
   if (v4)
     levels.push_back({&herd::kernels_v4, &herd::attention_v4, false});
-  if (v4 && __builtin_cpu_supports("avx512bf16"))
+  const bool v4_bf16 = v4 && __builtin_cpu_supports("avx512bf16");
+  if (v4_bf16)
     levels.push_back({&herd::kernels_v4_bf16, &herd::attention_v4_bf16, false});
+  if (v4_bf16 && allows_amx())
+    levels.push_back({&herd::kernels_v4_amx, &herd::attention_v4_amx, false});
 #endif
   const char *wanted = std::getenv("HERD_KERNELS");
   if (!wanted || !*wanted)
@@ -47,7 +69,7 @@ namespace herd {
 
 const Level &level() {
   TORCH_CHECK(choice().decoder, "HERD_KERNELS is ", std::getenv("HERD_KERNELS"),
-              ", and this processor has no kernels of that name; take base, v3 (AVX2), v4 (AVX-512) or v4_bf16, or unset it");
+              ", and this processor has no kernels of that name; take base, v3 (AVX2), v4 (AVX-512), v4_bf16 or v4_amx, or unset it");
   return choice();
 }
 

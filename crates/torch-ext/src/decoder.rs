@@ -268,7 +268,7 @@ impl Decoder {
         unsafe { tx_decoder_copy_page(self.raw.as_ptr(), i64::from(from), i64::from(to)) }
     }
 
-    /// Instruction-set level of the kernels: `base`, `v3` (AVX2), `v4` (AVX-512) or `v4_bf16`. It is the best level of the CPU,
+    /// Instruction-set level of the kernels: `base`, `v3` (AVX2), `v4` (AVX-512), `v4_bf16` or `v4_amx`. It is the best level of the CPU,
     /// or the level that the variable `HERD_KERNELS` names. It is `none` if the variable names no level that the CPU supports;
     /// [`Decoder::new`] then returns an error.
     #[must_use]
