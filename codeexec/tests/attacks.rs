@@ -2,7 +2,8 @@
 //! next program.
 //!
 //! `cargo test -p codeexec --test main attacks` runs a sample of each class. With `-- --ignored` it runs all of them, and
-//! requires each verdict within 100 ms after the limit, which needs an idle machine.
+//! requires each verdict within 100 ms after the limit. That needs an idle machine and an optimised build:
+//! `cargo test --config 'profile.test.package.codeexec.opt-level=3' -p codeexec --test main attacks -- --ignored --test-threads 1`.
 
 use crate::common;
 use crate::families;
