@@ -14,3 +14,4 @@ mod recipes;
 mod round;
 mod scratch;
 mod tutorial;
+mod whole;

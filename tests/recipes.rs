@@ -16,15 +16,15 @@ fn every_recipe_is_valid() {
     let mut recipes: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     recipes.sort();
     let names: Vec<_> = recipes.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["base-10m", "demo", "from-scratch", "quick", "six-rounds", "smollm2-gsm8k", "vision"]);
-    for (recipe, stages) in recipes.iter().zip([13, 10, 24, 11, 66, 8, 7]) {
+    assert_eq!(names, ["base-10m", "demo", "from-scratch", "quick", "six-rounds", "smollm2-gsm8k", "vision", "whole"]);
+    for (recipe, stages) in recipes.iter().zip([13, 10, 24, 11, 66, 8, 7, 43]) {
         let output = run(recipe, &folder.path().join("out"), &["--dry-run"]);
         let plan = said(&output);
         // A model that is not in the cache, and data that is not in the repository, are named; nothing else is wrong.
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         let lines = error.trim_end().lines().filter(|line| !line.contains(", and no earlier stage of herd makes it"));
         assert_eq!(lines.collect::<Vec<_>>(), [""; 0], "{plan}");
-        let is_whole = ["from-scratch", "quick"].iter().any(|name| recipe.file_stem().unwrap() == *name);
+        let is_whole = ["from-scratch", "quick", "whole"].iter().any(|name| recipe.file_stem().unwrap() == *name);
         assert!(output.status.success() || !is_whole, "{plan}");
         if recipe.ends_with("six-rounds.toml") {
             let told = "stage round6-sft-a: --data: data/sft/round-6.jsonl does not exist";

@@ -1,13 +1,13 @@
 //! A whole round of post-training, every stage on the output of the one before it: uninterrupted, and killed
 //! repeatedly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use crate::common::{herd_run, said};
+use crate::common::{herd_run, kill, results, said};
 use serde_json::Value;
 
 /// The quick recipe with one epoch of demonstrations, which is enough for some right answers.
@@ -22,59 +22,6 @@ fn succeed(output: &Path) -> String {
     let text = said(&output);
     assert!(output.status.success(), "{text}");
     text
-}
-
-/// The results of a round, by path: models, problems, samples, pairs, every judged answer. Records with times are
-/// left out. Texts that name their model have the path of the folder removed.
-fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = entry.file_name().unwrap().to_str().unwrap();
-            let is_result = name.ends_with(".safetensors")
-                || ["samples.jsonl", "selected.jsonl", "pairs.jsonl", "heldout.jsonl"].contains(&name)
-                || name.starts_with("train") && name.ends_with(".jsonl");
-            if entry.is_dir() && name != "checkpoints" {
-                walk(root, &entry, found);
-            } else if is_result {
-                let place = entry.strip_prefix(root).unwrap().display().to_string();
-                let bytes = fs::read(&entry).unwrap();
-                let bytes = match String::from_utf8(bytes) {
-                    Ok(text) => text.replace(root.to_str().unwrap(), "ROUND").into_bytes(),
-                    Err(error) => error.into_bytes(),
-                };
-                found.insert(place, bytes);
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(folder, folder, &mut found);
-    found
-}
-
-/// Sends SIGKILL to the pipeline, or only to its running stage, `wait` after the folder of a stage has appeared.
-fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> String {
-    let child = quick(output).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let start = Instant::now();
-    while !output.join(stage).exists() {
-        assert!(start.elapsed() < Duration::from_secs(1800), "{stage} does not begin");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(wait);
-    let pipeline = child.id();
-    let running = || fs::read_to_string(format!("/proc/{pipeline}/task/{pipeline}/children")).unwrap_or_default();
-    let victim: i32 = loop {
-        match running().trim().parse() {
-            _ if !only_the_stage => break pipeline as i32,
-            Ok(stage) => break stage,
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
-        }
-        assert!(start.elapsed() < Duration::from_secs(1800), "no stage is running after {stage} has begun");
-    };
-    // SAFETY: a plain system call.
-    unsafe { libc::kill(victim, libc::SIGKILL) };
-    let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success(), "the round was over before {stage} was killed");
-    said(&output)
 }
 
 /// The only test in every run that runs every stage on the output of the stage before it.
@@ -190,7 +137,7 @@ fn a_round_that_is_killed_in_its_stages_ends_with_the_files_of_one_that_is_not()
         ("09-dpo", 1000, pipeline),
         ("11-after", 300, pipeline),
     ] {
-        let text = kill(killed.path(), at, Duration::from_millis(wait), who);
+        let text = kill(quick(killed.path()), killed.path(), at, Duration::from_millis(wait), who);
         assert!(who == pipeline || text.contains("signal"), "{at}: {text}");
     }
     let text = succeed(killed.path());

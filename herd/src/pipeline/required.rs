@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     /// Flags with a path that need not exist before: results, caches, names that are no paths in some command.
-    const OTHERS: [&str; 39] = [
+    const OTHERS: [&str; 40] = [
         "benchmarks",
         "blind",
         "drawings",
@@ -219,6 +219,7 @@ mod tests {
         "features",
         "first",
         "folder",
+        "fonts",
         "from",
         "index",
         "judge",

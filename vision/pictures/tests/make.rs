@@ -114,7 +114,7 @@ fn words_are_asked_beside_things_and_scenes() {
     let output = folder.path().join("a");
     let (sets, fonts) = (sets.display(), fonts.display());
     run(
-        &format!("--tasks collage --train 25 --test 10 --things 5 --drawings {sets} --words 6 --fonts {fonts}"),
+        &format!("--tasks collage --train 25 --test 10 --things 5 --drawings {sets} --written-words 6 --fonts {fonts}"),
         &output,
     )
     .unwrap();
@@ -143,8 +143,8 @@ fn mistakes_are_sentences() {
         (format!("--things 3 --drawings {sets}"), "--things is 3; a choice of four needs 4 or more"),
         (format!("--things 13 --drawings {sets}"), "--things is 13, and there are 12 names"),
         ("--things 4 --drawings /nowhere".to_owned(), "/nowhere"),
-        ("--fonts /nowhere".to_owned(), "--fonts is given, and --words is 0"),
-        ("--words 4 --fonts /nowhere".to_owned(), "/nowhere"),
+        ("--fonts /nowhere".to_owned(), "--fonts is given, and --written-words is 0"),
+        ("--written-words 4 --fonts /nowhere".to_owned(), "/nowhere"),
     ] {
         let error = format!("{:#}", run(&flags, &folder.path().join("out")).unwrap_err());
         assert!(error.contains(sentence), "{flags}: {error}");

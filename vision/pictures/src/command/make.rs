@@ -46,7 +46,7 @@ pub struct Args {
     /// Number of written words to ask for, in addition to the scenes: which of four it is, and what is written. Training shows five
     /// fonts, the test two others. Needs npm, or --fonts
     #[arg(long, default_value_t = 0)]
-    pub words: usize,
+    pub written_words: usize,
     /// The folder with the fonts [default: seven fonts, fetched from npm into the cache]
     #[arg(long, value_name = "FOLDER")]
     pub fonts: Option<PathBuf>,
@@ -81,7 +81,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.things > 0 || args.drawings.is_none(),
         "--drawings is given, and --things is 0: nothing to ask about them"
     );
-    ensure!(args.words > 0 || args.fonts.is_none(), "--fonts is given, and --words is 0: nothing to ask about them");
+    ensure!(
+        args.written_words > 0 || args.fonts.is_none(),
+        "--fonts is given, and --written-words is 0: nothing to ask about them"
+    );
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
@@ -136,12 +139,12 @@ fn open_drawings(args: &Args) -> anyhow::Result<(Vec<Counted>, Vec<Input>)> {
         }
         all.push((Drawings::open(&folder)?, args.things));
     }
-    if args.words > 0 {
+    if args.written_words > 0 {
         let folder = args.fonts.clone().map_or_else(Font::fetch_all, Ok)?;
         for font in &FONTS {
             inputs.push(Input::file("fonts", &folder.join(format!("{}.ttf", font.name)))?);
         }
-        all.push((Drawings::of_words(&folder)?, args.words));
+        all.push((Drawings::of_words(&folder)?, args.written_words));
     }
     for (drawings, count) in &all {
         let (flag, names) = (drawings.of().flag(), drawings.names().len());

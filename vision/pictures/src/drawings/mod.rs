@@ -81,7 +81,7 @@ impl Of {
     pub fn flag(self) -> &'static str {
         match self {
             Self::Things => "--things",
-            Self::Words => "--words",
+            Self::Words => "--written-words",
         }
     }
 
