@@ -31,7 +31,7 @@ fn main() {
     // Without this flag, comparisons of floats keep GCC from vectorizing the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.include(&include).include(include.join("torch/csrc/api/include"));
-    build.file("cpp/all.cpp").file("cpp/range_attention.cpp");
+    build.file("cpp/all.cpp").file("cpp/range_attention.cpp").file("cpp/tile_attention.cpp");
     build.compile("torch_ext");
     compile_kernels();
     // Link libtorch's own copy of libgomp, so that the process has a single thread pool.

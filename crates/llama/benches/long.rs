@@ -22,7 +22,7 @@ const WORK: [&str; 7] = [
 ];
 
 /// Number of generated tokens of a decode measurement.
-const NEW: usize = 48;
+const NEW: usize = 256;
 
 fn main() -> anyhow::Result<()> {
     torch_ext::init();

@@ -1,6 +1,6 @@
 //! Benchmarks attention over packed rows with SmolLM2's heads (9 heads of width 64 over 3 key heads). Prints forward and
-//! backward GFLOP/s, counted over the visible query-key pairs, and their share of the rate of large float32 products in the
-//! same run.
+//! backward GFLOP/s, counted over the visible query-key pairs, and their share of the rate of large products of the same type
+//! in the same run.
 //!
 //!     cargo bench --profile dev -p torch-ext --bench attention
 
@@ -29,12 +29,12 @@ const ROWS: [(i64, i64, Option<i64>); 9] = [
 
 fn main() {
     torch_ext::init();
-    let rate = product_rate();
-    println!("{} threads; large float32 products {rate:.0} GFLOP/s", tch::get_num_threads());
+    let rates = [Kind::Float, Kind::BFloat16].map(|kind| (kind, product_rate(kind)));
+    println!("{} threads; large products in GFLOP/s: {rates:.0?}", tch::get_num_threads());
     println!("| tokens, text, window | type | forward | share | backward | share |\n|---|---|---|---|---|---|");
     let only: Option<i64> = std::env::args().find_map(|argument| argument.parse().ok());
     for (tokens, text, window) in ROWS.into_iter().filter(|row| only.is_none_or(|only| row.0 <= only)) {
-        for kind in [Kind::Float, Kind::BFloat16] {
+        for (kind, rate) in rates {
             let tensor = |heads| Tensor::randn([tokens, heads, WIDTH], CPU).to_kind(kind).set_requires_grad(true);
             let [q, k, v] = [HEADS, KV_HEADS, KV_HEADS].map(tensor);
             let segments: Vec<QuerySegment> = (0..tokens)
@@ -81,9 +81,9 @@ fn seconds(leaf: &Tensor, call: impl Fn() -> Tensor) -> (f64, f64) {
 }
 
 /// GFLOP/s of products of 2048 x 2048 matrices: the maximum of several runs.
-fn product_rate() -> f64 {
+fn product_rate(kind: Kind) -> f64 {
     let _no_grad = tch::no_grad_guard();
-    let x = Tensor::randn([2048, 2048], CPU);
+    let x = Tensor::randn([2048, 2048], CPU).to_kind(kind);
     let run = |_| {
         let start = Instant::now();
         let _out = torch_ext::linear(&x, &x, None).expect("shapes fit");

@@ -17,19 +17,30 @@ struct Shapes {
   uint8_t rows[16] = {};
 };
 
-// Multiplies `HIGH` tiles of rows of x by NB blocks, in ascending order of k, into out [rows, ldo]. Registers: 0 and 1 the sums of
+// Multiplies `HIGH` tiles of rows of x by NB blocks, in ascending order of k, into out [rows, ldo], or adds to it. Registers: 0 and 1 the sums of
 // the upper rows, 2 and 3 those of the lower rows (or, with four blocks, of blocks 2 and 3), 4 and 5 rows of x, 6 and 7 blocks.
-template <int HIGH, int NB>
+template <int HIGH, int NB, bool ADD = false>
 INLINE void tiles(const bf16 *x, int64_t ldx, const bf16 *const (&w)[NB], int64_t k, float *out, int64_t ldo) {
   static_assert((HIGH == 1 && NB <= 4 && NB != 3) || (HIGH == 2 && NB <= 2));
   const int64_t stride = 2 * ldx, stored = 4 * ldo;
-  _tile_zero(0);
-  if constexpr (NB > 1)
-    _tile_zero(1);
-  if constexpr (HIGH == 2 || NB == 4)
-    _tile_zero(2);
-  if constexpr ((HIGH == 2 && NB == 2) || NB == 4)
-    _tile_zero(3);
+  if constexpr (ADD) {
+    static_assert(NB <= 2);
+    _tile_loadd(0, out, stored);
+    if constexpr (NB > 1)
+      _tile_loadd(1, out + BLOCK, stored);
+    if constexpr (HIGH == 2)
+      _tile_loadd(2, out + TILE * ldo, stored);
+    if constexpr (HIGH == 2 && NB == 2)
+      _tile_loadd(3, out + TILE * ldo + BLOCK, stored);
+  } else {
+    _tile_zero(0);
+    if constexpr (NB > 1)
+      _tile_zero(1);
+    if constexpr (HIGH == 2 || NB == 4)
+      _tile_zero(2);
+    if constexpr ((HIGH == 2 && NB == 2) || NB == 4)
+      _tile_zero(3);
+  }
   for (int64_t i = 0; i < k; i += TILE_TERMS) {
     _tile_loadd(4, x + i, stride);
     _tile_loadd(6, w[0] + i * BLOCK, 64);

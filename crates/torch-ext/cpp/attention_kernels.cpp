@@ -161,8 +161,24 @@ template <typename T> constexpr AttentionInputs<T> inputs() {
 }
 
 } // namespace
+} // namespace herd
+
+#if defined(__AMX_BF16__)
+#include "amx_attention.h"
+#endif
+
+namespace herd {
+namespace {
+
+#if defined(__AMX_BF16__)
+constexpr const AttentionTiles *OWN_TILES = &TILES;
+#else
+constexpr const AttentionTiles *OWN_TILES = nullptr;
+#endif
+
+} // namespace
 
 extern const AttentionKernels TABLE;
-const AttentionKernels TABLE = {product, softmax, finish, differentiate, inputs<float>(), inputs<bf16>()};
+const AttentionKernels TABLE = {product, softmax, finish, differentiate, inputs<float>(), inputs<bf16>(), OWN_TILES};
 
 } // namespace herd

@@ -21,6 +21,32 @@ template <typename T> struct AttentionInputs {
   void (*dots)(const T *a, int64_t lda, const T *b, int64_t ldb, int64_t rows, int64_t n, float *to);
 };
 
+// Products of bfloat16 tiles, for levels that have them. Scores stand across: [keys][rows], so that the steps of a softmax work on
+// registers of 16 rows. `first`, `last`, `highest` and the other arrays have one number per row; `rows` is a multiple of 16.
+//
+// A matrix is packed in pairs: element (i, 16 p + c) is at [p * panel + (i / 2) * 32 + 2 c + i % 2].
+struct AttentionTiles {
+  // out [rows][ldo] = a w, or out += a w if `add`: a is [rows][lda] with k numbers per row, w packed in pairs. k is a multiple of 32.
+  void (*product)(const bf16 *a, int64_t lda, int64_t rows, const bf16 *w, int64_t panel, int64_t panels, int64_t k, float *out,
+                  int64_t ldo, bool add);
+  // One step of the online softmax in base 2 over `keys` (even) scores times `factor`: AttentionKernels::softmax for scores that
+  // stand across. The weights become bfloat16, in pairs. `out` is [width][ldo].
+  void (*softmax)(const float *scores, int64_t lds, int64_t keys, int64_t rows, const int32_t *first, const int32_t *last,
+                  float factor, float *highest, float *sums, float *out, int64_t ldo, int64_t width, bf16 *weights,
+                  int64_t panel);
+  // AttentionKernels::differentiate for scores (times `factor`) and gradients that stand across, [keys][lds]; keys are even. Writes
+  // weights [keys][ldw] and gradients of the scores, [keys][ldw] and in pairs. `start` is the key to which first and last count.
+  void (*differentiate)(const float *scores, const float *gradients, int64_t lds, int64_t start, int64_t keys, int64_t rows,
+                        const int32_t *first, const int32_t *last, float factor, const float *normaliser, const float *delta,
+                        bf16 *weights, bf16 *slopes, int64_t ldw, bf16 *pairs, int64_t panel);
+  // Packs from [rows][ldf] in pairs; rows are even, n is a multiple of 16.
+  void (*pairs)(const bf16 *from, int64_t ldf, int64_t rows, int64_t n, bf16 *to, int64_t panel);
+  // to [n][ldt] = from^T, for from [rows][ldf]; rows are a multiple of 16, n is one of 32.
+  void (*across)(const bf16 *from, int64_t ldf, int64_t rows, int64_t n, bf16 *to, int64_t ldt);
+  // to [rows][ldt] += factor * from, n numbers per row: number 16 p + c of a row is at [p * panel + row * 16 + c] of from.
+  void (*add)(const float *from, int64_t panel, float factor, int64_t rows, int64_t n, float *to, int64_t ldt);
+};
+
 struct AttentionKernels {
   // out [rows][ldo] = x w, or out += x w if `add`. x(r, i) is at [r * row + i * column] with i below k; w has `panels` panels.
   void (*product)(const float *x, int64_t row, int64_t column, int64_t rows, const float *w, int64_t panel, int64_t step,
@@ -38,6 +64,7 @@ struct AttentionKernels {
                         const int32_t *last, const float *normaliser, const float *delta);
   AttentionInputs<float> f32;
   AttentionInputs<bf16> half;
+  const AttentionTiles *tiles; // null if the level has none
 };
 
 extern const AttentionKernels attention_base;

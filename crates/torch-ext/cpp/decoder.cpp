@@ -484,6 +484,13 @@ private:
     }
   }
 
+  // Asks for n numbers, which are read soon.
+  static void fetch(const T *from, int64_t n) {
+    constexpr int64_t line = 64 / sizeof(T);
+    for (int64_t i = 0; i < n; i += line)
+      __builtin_prefetch(from + i, 0, 2);
+  }
+
   void join(const KernelsOf<T> &kernel, Sums &sums, const Sums &more, int64_t rows) const {
     kernel.join(sums.highest.data(), sums.sums.get(), sums.out.get(), more.highest.data(), more.sums.get(), more.out.get(),
                 rows, width);
@@ -498,7 +505,15 @@ private:
     const int64_t first = *std::min_element(own.first.begin(), own.first.begin() + rows);
     const int64_t last = *std::max_element(own.last.begin(), own.last.begin() + rows);
     const int64_t end = std::min(last, (split + 1) * SPLIT);
-    for (int64_t start = std::max(split * SPLIT, first / SPAN * SPAN); start < end; start += SPAN) {
+    // A few rows wait for memory: pages lie apart, so the processor does not fetch the next ones by itself.
+    const bool few = rows < FEW_ROWS;
+    const auto fetch_keys = [&](int64_t start) {
+      for (int64_t token = start; few && token < std::min(end, start + SPAN); token += BLOCK)
+        fetch(key_page(layer, table[token / BLOCK], head), s.head_dim * BLOCK);
+    };
+    const int64_t begin = std::max(split * SPLIT, first / SPAN * SPAN);
+    fetch_keys(begin);
+    for (int64_t start = begin; start < end; start += SPAN) {
       const int64_t tokens = std::min(SPAN, end - start), count = blocks_of(tokens);
       for (int64_t page = 0; page < count; ++page) {
         own.keys[page] = key_page(layer, table[start / BLOCK + page], head);
@@ -508,9 +523,12 @@ private:
         own.first_here[row] = own.first[row] - start;
         own.last_here[row] = own.last[row] - start;
       }
+      for (int64_t page = 0; few && page < count; ++page)
+        fetch(own.values[page], width * BLOCK);
       kernel.scores(own.q.get(), rows, own.keys.data(), count, s.head_dim, own.scores.get(), own.LDS);
       kernel.softmax(own.scores.get(), own.LDS, rows, count * BLOCK, scale, own.first_here.data(), own.last_here.data(),
                      to.highest.data(), to.sums.get(), to.out.get(), width);
+      fetch_keys(start + SPAN);
       kernel.weigh(own.scores.get(), own.LDS, rows, own.values.data(), tokens, width, to.out.get());
     }
   }

@@ -318,7 +318,7 @@ template <typename T>
 INLINE void weigh_page(const float *weights, int64_t ldw, int64_t rows, const T *values, int64_t tokens, int64_t width,
                        float *out) {
   for (int64_t row = 0; row < rows;) {
-    const int64_t some = LANES == 16 && rows - row >= 4 ? 4 : rows - row >= 2 ? 2 : 1;
+    const int64_t left = rows - row, some = left < 4 ? left == 3 && LANES < 16 ? 2 : left : LANES == 16 ? 4 : 2;
     const float *w = weights + row * ldw;
     float *o = out + row * width;
     for (int64_t d = 0; d < width;) {
@@ -326,6 +326,9 @@ INLINE void weigh_page(const float *weights, int64_t ldw, int64_t rows, const T 
       if (some == 4)
         wide ? weigh_tile<4, 4>(w, ldw, values + d, tokens, width, o + d)
              : weigh_tile<4, 1>(w, ldw, values + d, tokens, width, o + d);
+      else if (some == 3)
+        wide ? weigh_tile<3, 4>(w, ldw, values + d, tokens, width, o + d)
+             : weigh_tile<3, 1>(w, ldw, values + d, tokens, width, o + d);
       else if (some == 2)
         wide ? weigh_tile<2, 4>(w, ldw, values + d, tokens, width, o + d)
              : weigh_tile<2, 1>(w, ldw, values + d, tokens, width, o + d);

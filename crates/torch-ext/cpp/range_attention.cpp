@@ -2,36 +2,15 @@
 
 #include "range_attention.h"
 
-#include <omp.h>
+#include "attention_work.h"
+#include "tile_attention.h"
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <memory>
-#include <new>
 #include <stdexcept>
-#include <thread>
 
 namespace herd {
 namespace {
-
-constexpr double LOG2_E = 1.4426950408889634;
-
-int64_t rounded_up(int64_t n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
-
-// Uninitialized floats, aligned to a cache line.
-class Floats {
-public:
-  explicit Floats(int64_t count)
-      : start_(static_cast<float *>(::operator new(count * sizeof(float), std::align_val_t{64}))) {}
-  Floats(const Floats &) = delete;
-  Floats &operator=(const Floats &) = delete;
-  ~Floats() { ::operator delete(start_, std::align_val_t{64}); }
-  float *get() const { return start_; }
-
-private:
-  float *start_;
-};
 
 template <typename T> const AttentionInputs<T> &inputs(const AttentionKernels &kernels) {
   if constexpr (sizeof(T) == sizeof(float))
@@ -42,14 +21,13 @@ template <typename T> const AttentionInputs<T> &inputs(const AttentionKernels &k
 
 // Work space of a thread for a tile of queries. The row strides are not powers of two: the elements of a column would otherwise
 // fall into a few sets of the cache.
-struct Scratch {
+struct Scratch : Limits {
   explicit Scratch(const AttentionPlan &plan)
-      : rows(plan.tile_queries * plan.group), lds(plan.block_keys + BLOCK), ldq(plan.width + BLOCK), scores(rows * lds),
-        q(rows * ldq), out(rows * ldq), sums(rows * BLOCK), highest(rows), first(rows), last(rows) {}
+      : Limits(plan.tile_queries * plan.group), rows(plan.tile_queries * plan.group), lds(plan.block_keys + BLOCK),
+        ldq(plan.width + BLOCK), scores(rows * lds), q(rows * ldq), out(rows * ldq), sums(rows * BLOCK), highest(rows) {}
   const int64_t rows, lds, ldq;
   Floats scores, q, out, sums;
   std::vector<float> highest;
-  std::vector<int32_t> first, last;
 };
 
 struct BackwardScratch : Scratch {
@@ -60,53 +38,6 @@ struct BackwardScratch : Scratch {
   Floats gradients, g, keys_across, keys, values_across, gk, gv;
   std::vector<float> normaliser, delta;
 };
-
-// Sets the keys [first, last) of the part's block to which each row of a tile attends. Returns the smallest range that contains
-// these ranges.
-std::pair<int64_t, int64_t> set_limits(const AttentionPlan &plan, const QueryTile &tile, const AttentionPlan::Part &part,
-                                       Scratch &own) {
-  const auto &segment = plan.segments[tile.segment];
-  int64_t lowest = INT64_MAX, highest = 0;
-  for (int64_t query = 0; query < tile.count; ++query) {
-    const int64_t place = segment.position + tile.first + query - part.position;
-    int64_t first = part.first, last = std::min(part.last, place + 1);
-    if (plan.shape.window > 0)
-      first = std::max(first, place + 1 - plan.shape.window);
-    if (first >= last)
-      first = last = 0;
-    else {
-      lowest = std::min(lowest, first);
-      highest = std::max(highest, last);
-    }
-    std::fill_n(own.first.begin() + query * plan.group, plan.group, static_cast<int32_t>(first));
-    std::fill_n(own.last.begin() + query * plan.group, plan.group, static_cast<int32_t>(last));
-  }
-  return {std::min(lowest, highest), highest};
-}
-
-// Makes the limits of each row relative to key `start` of the block.
-void count_from(Scratch &own, int64_t rows, int64_t start) {
-  for (int64_t row = 0; row < rows; ++row) {
-    own.first[row] -= static_cast<int32_t>(start);
-    own.last[row] -= static_cast<int32_t>(start);
-  }
-}
-
-// Calls body(task, thread) for each task below `count`. Threads take the tasks in ascending order.
-template <typename F> void over_tasks(int64_t count, int threads, F &&body) {
-  std::atomic<int64_t> taken{0};
-  const auto work = [&](int thread) {
-    for (int64_t task; (task = taken.fetch_add(1, std::memory_order_relaxed)) < count;)
-      body(task, thread);
-  };
-  threads = static_cast<int>(std::min<int64_t>(threads, count));
-  if (threads <= 1) {
-    work(0);
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  work(omp_get_thread_num());
-}
 
 } // namespace
 
@@ -140,7 +71,7 @@ AttentionPlan::AttentionPlan(const AttentionShape &shape, std::vector<RangeSegme
   for (size_t i = 0; i + 1 < borders.size(); ++i)
     for (int64_t key = borders[i], end = borders[i + 1]; key < end; key += blocks.back().count) {
       blocks.push_back({key, end - key <= block_keys ? end - key : large, packed_tokens});
-      packed_tokens += rounded_up(blocks.back().count);
+      packed_tokens += rounded_up(blocks.back().count, 2 * BLOCK);
     }
   viewers.resize(blocks.size());
   for (size_t i = 0; i < segments.size(); ++i)
@@ -175,15 +106,6 @@ AttentionPlan::Part AttentionPlan::part(int64_t segment, size_t span, int64_t bl
           std::min(b.count, s.key + s.length - b.key)};
 }
 
-template <typename F> void AttentionPlan::over_parts(const QueryTile &tile, F &&body) const {
-  const auto &spans = segments[tile.segment].spans;
-  for (size_t span = 0; span < spans.size(); ++span) {
-    const auto [first, last] = seen(tile, spans[span]);
-    for (int64_t block = first; block <= last; ++block)
-      body(part(tile.segment, span, block));
-  }
-}
-
 int64_t AttentionPlan::parts_behind(const QueryTile &tile, size_t span, int64_t block) const {
   const auto &spans = segments[tile.segment].spans;
   int64_t count = seen(tile, spans[span]).second - block;
@@ -208,6 +130,9 @@ std::pair<int64_t, int64_t> AttentionPlan::tiles_of(int64_t segment, const Part 
 template <typename T>
 void attention_forward(const AttentionKernels &kernels, const AttentionPlan &plan, const T *q, const T *k, const T *v, T *out,
                        float *normaliser, int threads) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (kernels.tiles)
+      return tile_attention_forward(kernels, plan, q, k, v, out, normaliser, threads);
   const auto &shape = plan.shape;
   const auto &input = inputs<T>(kernels);
   const int64_t group = plan.group, n = shape.head_dim, width = plan.width, kv = shape.kv_heads;
@@ -227,20 +152,13 @@ void attention_forward(const AttentionKernels &kernels, const AttentionPlan &pla
       input.panels(v + from, kv_width, block.count, n, packed(values, block, head), panel);
     }
   });
-  // Tiles with the most parts come first, so that all threads finish at about the same time.
-  std::vector<std::pair<int64_t, int64_t>> order;
-  for (size_t i = 0; i < plan.tiles.size(); ++i) {
-    int64_t parts = 0;
-    plan.over_parts(plan.tiles[i], [&](const AttentionPlan::Part &) { ++parts; });
-    order.emplace_back(-parts, static_cast<int64_t>(i));
-  }
-  std::sort(order.begin(), order.end());
+  const auto order = by_parts(plan);
   std::vector<std::unique_ptr<Scratch>> scratch;
   for (int i = 0; i < threads; ++i)
     scratch.push_back(std::make_unique<Scratch>(plan));
   over_tasks(static_cast<int64_t>(order.size()) * kv, threads, [&](int64_t task, int thread) {
     const int64_t head = task % kv;
-    const auto &tile = plan.tiles[order[task / kv].second];
+    const auto &tile = plan.tiles[order[task / kv]];
     auto &own = *scratch[thread];
     const int64_t rows = tile.count * group, query = plan.segments[tile.segment].query + tile.first;
     for (int64_t i = 0; i < tile.count; ++i)
@@ -278,24 +196,18 @@ void attention_forward(const AttentionKernels &kernels, const AttentionPlan &pla
 template <typename T>
 void attention_backward(const AttentionKernels &kernels, const AttentionPlan &plan, const T *q, const T *k, const T *v,
                         const T *out, const float *normaliser, const T *g, float *gq, T *gk, T *gv, int threads) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (kernels.tiles)
+      return tile_attention_backward(kernels, plan, q, k, v, out, normaliser, g, gq, gk, gv, threads);
   const auto &shape = plan.shape;
   const auto &input = inputs<T>(kernels);
   const int64_t group = plan.group, n = shape.head_dim, width = plan.width, kv = shape.kv_heads;
   const int64_t kv_width = kv * n, q_width = shape.heads * n, count = static_cast<int64_t>(plan.blocks.size());
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(n)));
   const float factor = static_cast<float>(LOG2_E / std::sqrt(static_cast<double>(n)));
-  // The gradient of a score is p (g . v - delta) with delta = g . out.
   const Floats deltas(shape.queries * shape.heads);
-  over_tasks((shape.queries + 127) / 128, threads, [&](int64_t task, int) {
-    const int64_t first = task * 128, tokens = std::min<int64_t>(128, shape.queries - first);
-    input.dots(g + first * q_width, n, out + first * q_width, n, tokens * shape.heads, n,
-               deltas.get() + first * shape.heads);
-  });
-  // Number of parts added so far to the gradient of a tile's queries, for each head. Parts are added from the last to the first,
-  // so that the sum has one order. A task waits only for tasks before it, which threads have already taken: no deadlock.
-  std::vector<std::atomic<int64_t>> added(plan.tiles.size() * kv);
-  for (auto &counter : added)
-    counter.store(0, std::memory_order_relaxed);
+  set_deltas(input, shape, out, g, deltas.get(), threads);
+  Turns turns(static_cast<int64_t>(plan.tiles.size()) * kv);
   std::vector<std::unique_ptr<BackwardScratch>> scratch;
   for (int i = 0; i < threads; ++i)
     scratch.push_back(std::make_unique<BackwardScratch>(plan));
@@ -340,18 +252,14 @@ void attention_backward(const AttentionKernels &kernels, const AttentionPlan &pl
                         own.gk.get() + start * own.ldq, own.ldq, true);
         kernels.product(gradients, own.lds, 1, rows, own.keys.get() + start * BLOCK, all * BLOCK, BLOCK, width / BLOCK,
                         keys, own.out.get(), own.ldq, false);
-        auto &counter = added[t * kv + head];
-        const int64_t turn = plan.parts_behind(tile, viewer->second, index);
-        for (int64_t tries = 0; counter.load(std::memory_order_acquire) != turn; ++tries)
-          if (tries > 200)
-            std::this_thread::yield();
-        for (int64_t row = 0; row < rows; ++row) {
-          float *to = gq + (query + row / group) * q_width + (head * group + row % group) * n;
-          const float *more = own.out.get() + row * own.ldq;
-          for (int64_t i = 0; i < n; ++i)
-            to[i] += scale * more[i];
-        }
-        counter.store(turn + 1, std::memory_order_release);
+        turns.take(t * kv + head, plan.parts_behind(tile, viewer->second, index), [&] {
+          for (int64_t row = 0; row < rows; ++row) {
+            float *to = gq + (query + row / group) * q_width + (head * group + row % group) * n;
+            const float *more = own.out.get() + row * own.ldq;
+            for (int64_t i = 0; i < n; ++i)
+              to[i] += scale * more[i];
+          }
+        });
       }
     }
     // gk was computed from queries scaled by log2(e) / sqrt(head_dim), but the gradient has only the factor 1 / sqrt(head_dim).

@@ -81,6 +81,15 @@ private:
   std::pair<int64_t, int64_t> seen(const QueryTile &tile, const Span &span) const;
 };
 
+template <typename F> void AttentionPlan::over_parts(const QueryTile &tile, F &&body) const {
+  const auto &spans = segments[tile.segment].spans;
+  for (size_t span = 0; span < spans.size(); ++span) {
+    const auto [first, last] = seen(tile, spans[span]);
+    for (int64_t block = first; block <= last; ++block)
+      body(part(tile.segment, span, block));
+  }
+}
+
 // Computes out [queries][heads][head_dim] and normaliser [queries][heads] from q, k, v [tokens][heads][head_dim], all contiguous.
 // The normaliser is the log-sum-exp in base 2: log2 of the sum of e^(score / sqrt(head_dim)), or 1e30 if a query attends to no
 // key. Queries that no segment covers are not written.

@@ -114,6 +114,9 @@ fn packed_rows_and_shared_prompts_equal_a_mask() {
             (Kind::Float, 7, 1, 24),
             (Kind::Float, 3, 1, 128),
             (Kind::BFloat16, 6, 2, 64),
+            (Kind::BFloat16, 4, 4, 16),
+            (Kind::BFloat16, 7, 1, 24),
+            (Kind::BFloat16, 5, 1, 80),
         ] {
             for window in [None, Some(1), Some(130)] {
                 check(Shape(310, 310, heads, kv_heads, width), kind, segments, window);
@@ -185,8 +188,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     torch_ext::init();
     tch::manual_seed(14);
     let segments = [shared(0, 400, &[300, 200]), vec![QuerySegment::text(900, 700)]].concat();
-    let inputs = leaves(Shape(1600, 1600, 6, 3, 64), Kind::Float);
-    let results = |threads| {
+    let results = |inputs: &[Tensor; 3], threads| {
         tch::set_num_threads(threads);
         let inputs = inputs.each_ref().map(|x| x.detach().set_requires_grad(true));
         let out = range_attention(&inputs[0], &inputs[1], &inputs[2], &segments, Some(500)).unwrap();
@@ -194,10 +196,13 @@ fn any_number_of_threads_gives_the_same_bits() {
         [out.detach(), inputs[0].grad(), inputs[1].grad(), inputs[2].grad()]
     };
     let before = tch::get_num_threads();
-    let alone = results(1);
-    for threads in [2, 3, 5] {
-        for (found, expected) in results(threads).iter().zip(&alone) {
-            assert!(found.equal(expected), "{threads} threads");
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let inputs = leaves(Shape(1600, 1600, 6, 3, 64), kind);
+        let alone = results(&inputs, 1);
+        for threads in [2, 3, 5] {
+            for (found, expected) in results(&inputs, threads).iter().zip(&alone) {
+                assert!(found.equal(expected), "{kind:?}, {threads} threads");
+            }
         }
     }
     tch::set_num_threads(before);
@@ -206,15 +211,17 @@ fn any_number_of_threads_gives_the_same_bits() {
 #[test]
 fn what_is_not_a_number_stays_visible() {
     torch_ext::init();
-    let x = Tensor::ones([200, 2, 16], CPU);
-    let _ = x.get(150).fill_(f64::NAN);
-    let ones = Tensor::ones([200, 2, 16], CPU);
-    for (q, k, v) in [(&x, &ones, &ones), (&ones, &x, &ones), (&ones, &ones, &x)] {
-        let out = range_attention(q, k, v, &[QuerySegment::text(0, 200)], None).unwrap();
-        assert!(bool::try_from(out.get(150).isnan().all()).unwrap());
-        // The queries of a tile share matrix products, so a NaN in a key may reach earlier queries of the same tile, but not of
-        // earlier tiles.
-        assert!(!bool::try_from(out.narrow(0, 0, 96).isnan().any()).unwrap());
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let x = Tensor::ones([200, 2, 16], CPU).to_kind(kind);
+        let _ = x.get(150).fill_(f64::NAN);
+        let ones = Tensor::ones([200, 2, 16], CPU).to_kind(kind);
+        for (q, k, v) in [(&x, &ones, &ones), (&ones, &x, &ones), (&ones, &ones, &x)] {
+            let out = range_attention(q, k, v, &[QuerySegment::text(0, 200)], None).unwrap();
+            assert!(bool::try_from(out.get(150).isnan().all()).unwrap());
+            // The queries of a tile share matrix products, so a NaN in a key may reach earlier queries of the same tile, but not of
+            // earlier tiles.
+            assert!(!bool::try_from(out.narrow(0, 0, 96).isnan().any()).unwrap());
+        }
     }
 }
 
