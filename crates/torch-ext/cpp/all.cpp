@@ -4,6 +4,7 @@
 #include "adamw.cpp"
 #include "allocations.cpp"
 #include "attention.cpp"
+#include "caching.cpp"
 #include "cross_entropy.cpp"
 #include "decoder.cpp"
 #include "embedding.cpp"

@@ -1,4 +1,4 @@
-//! Measures the tensor memory of a computation.
+//! Measures the tensor memory of a computation, and selects the allocator of tensors.
 
 use std::ffi::{c_char, c_void};
 
@@ -7,6 +7,22 @@ use crate::ops::{OpError, check};
 unsafe extern "C" {
     fn tx_watch_begin(watching: *mut *mut c_void) -> *mut c_char;
     fn tx_watch_end(watching: *mut c_void, largest: *mut i64, most: *mut i64);
+    fn tx_keep_tensors();
+    fn tx_trim_tensors();
+}
+
+/// Makes all later tensors on processors use an allocator that keeps the memory of freed tensors for later ones, without ever
+/// holding more than was in use at the same time and 128 MB (`cpp/caching.cpp`). For programs whose steps ask for about the same
+/// memory again. Call it before other threads make tensors.
+pub fn keep_tensors() {
+    // SAFETY: sets libtorch's pointer to an allocator that lives forever; tensors free their memory by their own pointer.
+    unsafe { tx_keep_tensors() }
+}
+
+/// Returns the memory of freed tensors that [`keep_tensors`] keeps to the system.
+pub fn trim_tensors() {
+    // SAFETY: takes a lock and returns blocks that no tensor uses.
+    unsafe { tx_trim_tensors() }
 }
 
 /// Bytes that tensors took, as reported by libtorch's allocator to the thread that runs the computation. The work space of

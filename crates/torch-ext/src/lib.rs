@@ -20,7 +20,7 @@ mod projections;
 pub mod sharing;
 
 pub use adamw::{AdamW, fused_adamw};
-pub use allocations::Allocations;
+pub use allocations::{Allocations, keep_tensors, trim_tensors};
 pub use attention::{KeyRange, QuerySegment, range_attention, texts_fit, varlen_attention, varlen_fits};
 pub use catch::catch;
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};

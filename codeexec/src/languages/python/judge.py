@@ -121,6 +121,23 @@ class ProgramModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
+class Case:
+    """An assertion that has its own result: its failure does not stop the next ones."""
+
+    def __init__(self, judge, name):
+        self.judge = judge
+        self.name = name
+
+    def __enter__(self):
+        self.judge.shown += 1
+        self.judge.checks.one()
+        self.judge.begin()
+
+    def __exit__(self, kind, error, trace):
+        self.judge.report(self.name, error)
+        return True
+
+
 class Judge:
     def __init__(self, door):
         self.door = door
@@ -132,7 +149,8 @@ class Judge:
                           "__codeexec_caught__": self.checks.caught, "__codeexec_always__": self.checks.always,
                           "__codeexec_entering__": self.checks.entering, "__codeexec_leaving__": self.checks.leaving,
                           "__codeexec_stayed__": self.checks.stayed, "__codeexec_truth__": self.checks.truth,
-                          "__codeexec_caught_any__": self.checks.caught_any, "__codeexec_context__": self.checks.context}
+                          "__codeexec_caught_any__": self.checks.caught_any, "__codeexec_context__": self.checks.context,
+                          "__codeexec_case__": lambda name: Case(self, name)}
         self.names = {}
         self.modules = set()
         # Whether the tests name something that the program defines, and whether a test has passed.
@@ -370,8 +388,6 @@ class Judge:
         except BaseException as error:
             self.report("tests", error)
             return
-        self.namespace["__codeexec_report__"] = self.report
-        self.namespace["__codeexec_begin__"] = self.begin_one
         self.shown = 0
         has_check = "check" in tests
         name = "check(" + str(entry_point) + ")" if has_check else "tests"
@@ -395,12 +411,6 @@ class Judge:
             return
         if not self.shown:
             self.report(name)
-
-    def begin_one(self):
-        """Called before each assertion that has its own result."""
-        self.shown += 1
-        self.checks.one()
-        self.begin()
 
     def table(self, entry_point, rows):
         for i, row in enumerate(rows):

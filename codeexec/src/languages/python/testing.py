@@ -12,6 +12,7 @@ import sys
 import types
 
 PATCHED = []
+LOAD = ast.Load()
 
 
 class NothingJudged(Exception):
@@ -186,7 +187,7 @@ def at(place, node):
 
 def call(name, place, *args):
     """A statement that calls `name`, at the location of the node `place`; `args` have locations."""
-    return at(place, ast.Expr(at(place, ast.Call(at(place, ast.Name(name, ast.Load())), list(args), []))))
+    return at(place, ast.Expr(at(place, ast.Call(at(place, ast.Name(name, LOAD)), list(args), []))))
 
 
 def instrument(tree):
@@ -222,10 +223,10 @@ def block(statements):
             if may_end:
                 for item in statement.items:
                     made = item.context_expr
-                    item.context_expr = at(made, ast.Call(at(made, ast.Name("__codeexec_context__", ast.Load())), [made], []))
+                    item.context_expr = at(made, ast.Call(at(made, ast.Name("__codeexec_context__", LOAD)), [made], []))
                 place = statement.body[0]
                 told = [call("__codeexec_leaving__", place), at(place, ast.Raise())]
-                handler = at(place, ast.ExceptHandler(at(place, ast.Name("BaseException", ast.Load())), None, told))
+                handler = at(place, ast.ExceptHandler(at(place, ast.Name("BaseException", LOAD)), None, told))
                 statement.body = [at(place, ast.Try(statement.body, [handler], [], []))]
                 out += [call("__codeexec_entering__", statement), statement, call("__codeexec_stayed__", statement)]
                 continue
@@ -249,7 +250,7 @@ def before_assert(statement):
     if what is not None:
         return [call("__codeexec_always__", statement, at(statement, ast.Constant(what)))]
     if statement.msg is not None and told_number(statement.msg) and isinstance(statement.test, ast.Call):
-        answer = at(statement, ast.Name("__codeexec_truth__", ast.Load()))
+        answer = at(statement, ast.Name("__codeexec_truth__", LOAD))
         statement.test = at(statement, ast.Call(answer, [statement.test], []))
     return [call("__codeexec_count__", statement)]
 
@@ -267,9 +268,9 @@ def wrap(value):
         if judges_nothing(name_of(function), value.args):
             return
         if re.match("_?assert_?(true|false)$", name_of(function).lower()) and len(value.args) > 1 and told_number(value.args[1]):
-            answer = at(function, ast.Name("__codeexec_truth__", ast.Load()))
+            answer = at(function, ast.Name("__codeexec_truth__", LOAD))
             value.args[0] = at(function, ast.Call(answer, [value.args[0]], []))
-        counted = at(function, ast.Name("__codeexec_counted__", ast.Load()))
+        counted = at(function, ast.Name("__codeexec_counted__", LOAD))
         value.func = at(function, ast.Call(counted, [function], []))
 
 
@@ -340,16 +341,11 @@ def split(source, tree):
 
 
 def wrapped(statement, name, before):
-    def label():
-        return at(statement, ast.Constant(name))
-
-    def load(name):
-        return at(statement, ast.Name(name, ast.Load()))
-    told = call("__codeexec_report__", statement, label(), load("__error__"))
-    handler = at(statement, ast.ExceptHandler(load("BaseException"), "__error__", [told]))
+    """An assertion with its own result. A `with` has half of the nodes of a `try` that does the same: the compiler's time for them
+    is a part of every verdict."""
     is_always = name_of(before[0].value.func) == "__codeexec_always__"
-    body = [call("__codeexec_begin__", statement)] + before * is_always + [statement]
-    return at(statement, ast.Try(body, [handler], [call("__codeexec_report__", statement, label())], []))
+    made = at(statement, ast.Call(at(statement, ast.Name("__codeexec_case__", LOAD)), [at(statement, ast.Constant(name))], []))
+    return at(statement, ast.With([ast.withitem(made)], before * is_always + [statement]))
 
 
 def count_by_lines(code, source, checks):
@@ -379,36 +375,28 @@ def mirror_patches_once(link):
         mirror_patches(link)
 
 
-def watch_exceptions(checks):
-    """Makes the tests' own exceptions a failure if they end in a thread or in `contextlib.suppress`."""
+def exception_watch():
+    """Prepares, before the snapshot, what makes the tests' own exceptions a failure if they end in a thread, in
+    `contextlib.suppress`, in a future or in a task. The function that is returned starts it."""
+    import asyncio
+    import concurrent.futures
     import contextlib
     import threading
-    before = threading.excepthook
+    futures, loops, suppress = concurrent.futures.Future, asyncio.BaseEventLoop, contextlib.suppress
+    plain_hook, plain_exit, plain_set = threading.excepthook, suppress.__exit__, futures.set_exception
+    plain_gather, plain_told = asyncio.gather, loops.call_exception_handler
+    checks = None
 
     def told(args):
         checks.caught_any(args.exc_value)
-        before(args)
-    threading.excepthook = told
-    # The harness's threads call this hook on `SystemExit`, which ends a thread of CPython silently.
-    threading.exithook = checks.caught_any
-    plain = contextlib.suppress.__exit__
+        plain_hook(args)
 
     def left(self, kind, error, trace):
-        is_caught = plain(self, kind, error, trace)
+        is_caught = plain_exit(self, kind, error, trace)
         if is_caught:
             is_broad = any(asked in (Exception, BaseException, AssertionError) for asked in self._exceptions)
             (checks.caught_any if is_broad else checks.caught)(error)
         return is_caught
-    contextlib.suppress.__exit__ = left
-    watch_futures(checks)
-
-
-def watch_futures(checks):
-    """Makes the tests' own exceptions a failure if they end in a future or a task."""
-    import asyncio
-    import concurrent.futures
-    futures = concurrent.futures.Future
-    plain_set, plain_gather, plain_told = futures.set_exception, asyncio.gather, asyncio.BaseEventLoop.call_exception_handler
 
     def set_exception(self, error):
         checks.caught_any(error)
@@ -425,11 +413,23 @@ def watch_futures(checks):
             future.add_done_callback(look)
         return future
 
-    def told(self, context):
+    def handled(self, context):
         if context.get("exception") is not None:
             checks.caught_any(context["exception"])
         plain_told(self, context)
-    futures.set_exception, asyncio.gather, asyncio.BaseEventLoop.call_exception_handler = set_exception, gather, told
+
+    def watch(to):
+        nonlocal checks
+        checks = to
+        threading.excepthook = told
+        # The harness's threads call this hook on `SystemExit`, which ends a thread of CPython silently.
+        threading.exithook = checks.caught_any
+        suppress.__exit__ = left
+        futures.set_exception, asyncio.gather, loops.call_exception_handler = set_exception, gather, handled
+    return watch
+
+
+watch_exceptions = exception_watch()
 
 
 def quiet_unittest(judge):

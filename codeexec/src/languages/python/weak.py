@@ -28,7 +28,9 @@ def is_question(node):
 
 def is_fixed(node):
     """Whether an expression has no name, call or attribute, so that it is the same in every run."""
-    return not any(isinstance(part, (ast.Name, ast.Call, ast.Attribute, ast.Await)) for part in ast.walk(node))
+    if isinstance(node, (ast.Name, ast.Call, ast.Attribute, ast.Await)):
+        return False
+    return all(map(is_fixed, ast.iter_child_nodes(node)))
 
 
 def same(one, other):

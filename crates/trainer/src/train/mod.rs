@@ -462,9 +462,11 @@ impl Output {
 }
 
 /// Configures the allocator of this process to keep freed memory. Every step requests about the same memory again; returning gigabytes to
-/// the system and faulting them in page by page takes a tenth of the time. Memory kept beyond the estimate of a run is returned
-/// ([`Allowance`]). Call it at the start of a program that trains.
+/// the system and faulting them in page by page takes a tenth of the time. Tensors have an allocator that holds no more than their peak
+/// ([`torch_ext::keep_tensors`]); what else the process keeps beyond the estimate of a run is returned ([`Allowance`]). Call it at the
+/// start of a program that trains.
 pub fn keep_memory() {
+    torch_ext::keep_tensors();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: sets parameters of the allocator; existing allocations are unaffected.
     unsafe {

@@ -18,9 +18,9 @@
 //! | copies | transposed factors of float32 products: operands of a layer, a chunk of logits, the head's weights; none where own tiles compute them ([`torch_ext::multiplies_transposed`]) |
 //! | program | libraries, tokenizer, data: the memory of the process when the estimate is made, measured; and what libraries take in the first step ([`FIRST_STEP`]) |
 //!
-//! The allocator keeps freed memory for the next step ([`crate::keep_memory`]). Rows of different lengths need blocks of different sizes,
-//! so the kept memory fragments and grows from step to step. [`Allowance`] returns it to the system when the process holds more than was
-//! estimated.
+//! The allocator keeps freed memory for the next step ([`crate::keep_memory`]). Rows of different lengths need blocks of different sizes;
+//! the allocator of tensors never holds more than their peak, but the heap, from which libraries take their work space, fragments.
+//! [`Allowance`] returns memory to the system when the process holds more than was estimated.
 //!
 //! Two things are not counted: the copy of the tensors from which a checkpoint is written in the background (it is made only if there is
 //! room for it), and the saving with several processes, each of which holds only a part of masters and moments.
@@ -369,6 +369,7 @@ impl Allowance {
 
 /// Returns freed memory to the system, page by page.
 fn release() {
+    torch_ext::trim_tensors();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: changes no allocation.
     unsafe {
