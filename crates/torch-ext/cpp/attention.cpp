@@ -2,22 +2,13 @@
 // the size of queries times keys.
 
 #include "common.h"
-#include "attention_work.h"
 #include "levels.h"
 #include "range_attention.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/CPUAllocator.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <vector>
-
-namespace herd {
-
-void *take_memory(size_t bytes) { return c10::GetCPUAllocator()->raw_allocate(bytes); }
-void give_memory(void *memory) { c10::GetCPUAllocator()->raw_deallocate(memory); }
-
-} // namespace herd
 
 namespace {
 

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,17 +19,14 @@ constexpr double LOG2_E = 1.4426950408889634;
 
 inline int64_t rounded_up(int64_t n, int64_t unit = BLOCK) { return (n + unit - 1) / unit * unit; }
 
-// Memory for work space, aligned to a cache line; defined with the operator, whose allocator keeps it for the next call.
-void *take_memory(size_t bytes);
-void give_memory(void *memory);
-
 // Uninitialized numbers, aligned to a cache line.
 template <typename T> class Numbers {
 public:
-  explicit Numbers(int64_t count) : start_(static_cast<T *>(take_memory(count * sizeof(T)))) {}
+  explicit Numbers(int64_t count)
+      : start_(static_cast<T *>(::operator new(count * sizeof(T), std::align_val_t{64}))) {}
   Numbers(const Numbers &) = delete;
   Numbers &operator=(const Numbers &) = delete;
-  ~Numbers() { give_memory(start_); }
+  ~Numbers() { ::operator delete(start_, std::align_val_t{64}); }
   T *get() const { return start_; }
 
 private:

@@ -166,15 +166,23 @@ fn low_rank_updates_and_norms_of_heads() {
     }
 }
 
-/// The test runs in its own process, because the allocator's settings and the memory are per process.
+/// Runs a test of the allocator in its own process, because settings and memory are per process. Returns whether this is that
+/// process.
+fn in_its_own_process(test: &str) -> bool {
+    const CHILD: &str = "TRAINER_MEMORY_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
 #[test]
 fn freed_memory_in_pieces_goes_back_to_the_system() {
-    const CHILD: &str = "TRAINER_FREED_MEMORY";
-    if std::env::var_os(CHILD).is_none() {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "freed_memory_in_pieces_goes_back_to_the_system", "--nocapture"]).env(CHILD, "1");
-        let output = child.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !in_its_own_process("freed_memory_in_pieces_goes_back_to_the_system") {
         return;
     }
     trainer::keep_memory();
@@ -191,6 +199,41 @@ fn freed_memory_in_pieces_goes_back_to_the_system() {
     Allowance::new(Some(full / 2)).keep();
     assert!(held().unwrap() + (192 << 20) < full, "{} of {full} bytes are still held", held().unwrap());
     assert_eq!(small.iter().map(Vec::len).sum::<usize>(), 256 * 64);
+}
+
+/// Steps whose rows have other lengths each time: what the process holds stays near the peak of the bytes in use, and freed tensors
+/// are used again.
+#[test]
+fn tensors_of_other_sizes_in_each_step_hold_no_more_than_their_peak() {
+    if !in_its_own_process("tensors_of_other_sizes_in_each_step_hold_no_more_than_their_peak") {
+        return;
+    }
+    trainer::keep_memory();
+    torch_ext::init();
+    let ones = |numbers: i64| Tensor::ones([numbers], (Kind::Float, Device::Cpu));
+    let (before, steps) = (held().unwrap(), 40);
+    let mut kept = Vec::new();
+    let ((), taken) = Allocations::of(|| {
+        let mut draw = 1_u64;
+        for _ in 0..steps {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let tokens = 1000 + (draw >> 33) as i64 % 1000;
+            let layer = |_| [ones(tokens * 96), ones(tokens * 256), ones(tokens * 256), ones(tokens * 32)];
+            let activations: Vec<_> = (0..40).map(layer).collect();
+            // Something small that stays lies between them.
+            kept.push(ones(20_000));
+            drop(activations);
+        }
+    })
+    .unwrap();
+    let more = held().unwrap() - before;
+    println!("{} MB in use at most, {} MB held", taken.most >> 20, more >> 20);
+    assert!(more < taken.most / 8 * 9 + (128 << 20), "{more} bytes are held for {} in use at most", taken.most);
+    assert!(more > taken.most / 2, "{more} bytes are held: freed tensors were given back");
+    let held_full = held().unwrap();
+    torch_ext::trim_tensors();
+    assert!(held().unwrap() + taken.most / 2 < held_full, "{} of {held_full} bytes are still held", held().unwrap());
+    assert_eq!(kept.len(), steps);
 }
 
 /// Few tokens: weights, their gradients and a large vocabulary dominate.
