@@ -2,8 +2,8 @@
 // same time (and a little).
 //
 // A step asks for hundreds of tensors of many sizes, and rows of different lengths change the sizes from step to step. In a heap
-// that keeps what is freed (so that no step takes its memory from the system page by page), such blocks fragment: a run that uses
-// 4.6 GB held 11 GB after 130 steps. Here sizes are rounded up to one of 16 classes for each power of two (6% at most), and a freed block is
+// that keeps what is freed (so that no step takes its memory from the system page by page), such blocks fragment: a run that was
+// estimated at 4.6 GB held 11 GB after 130 steps. Here sizes are rounded up to one of 16 classes for each power of two (6% at most), and a freed block is
 // used again for its class or one of the next two below. If there is none, the blocks that were freed first go back to the system
 // until the new one fits below the peak.
 

@@ -12,8 +12,8 @@ unsafe extern "C" {
 }
 
 /// Makes all later tensors on processors use an allocator that keeps the memory of freed tensors for later ones, without ever
-/// holding more than was in use at the same time and 64 MB, and 64 MB in small blocks (`cpp/caching.cpp`). For programs whose steps ask for about the same
-/// memory again. Call it before other threads make tensors.
+/// holding more than was in use at the same time and 64 MB, and 64 MB in small blocks (`cpp/caching.cpp`). For programs whose steps
+/// ask for about the same memory again. Call it before other threads make tensors.
 pub fn keep_tensors() {
     // SAFETY: sets libtorch's pointer to an allocator that lives forever; tensors free their memory by their own pointer.
     unsafe { tx_keep_tensors() }
